@@ -1,0 +1,67 @@
+# make book    run every chapter and build the book      make test   prove that all of it works
+# make serve   look at the built book on localhost       make env    the environment alone
+PYTHON ?= python3
+PORT ?= 8000
+NOTEBOOKS ?=
+
+# Nothing is written outside this folder but the caches of the package installers.
+CACHE := $(CURDIR)/.cache
+export JUPYTER_CONFIG_DIR := $(CACHE)/jupyter/config
+export JUPYTER_DATA_DIR := $(CACHE)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CACHE)/jupyter/runtime
+export IPYTHONDIR := $(CACHE)/ipython
+export MPLCONFIGDIR := $(CACHE)/matplotlib
+export TCCAM_RUNS ?= $(CACHE)/runs
+export PYTHON
+
+BIN := .venv/bin
+SPHINX := $(BIN)/jupyter-book build . --path-output . --warningiserror --nitpick --keep-going
+
+.PHONY: book test serve env lock notebooks html lint unit nbval browser bench clean
+book: notebooks html
+	@echo "The book is ready: _build/html/index.html   (make serve opens it on localhost)"
+
+test: lint unit nbval html browser
+
+env:
+	@sh tools/env.sh
+
+notebooks: env
+	$(BIN)/python tools/regenerate.py $(NOTEBOOKS)
+
+html: env
+	$(BIN)/python tools/vendor.py
+	$(SPHINX)
+
+serve: env
+	@test -f _build/html/index.html || { echo "There is no book yet: run make book first."; exit 1; }
+	@echo "http://localhost:$(PORT)   (Ctrl-C stops)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_notebooks.py
+
+unit: env
+	$(BIN)/pytest tests/unit
+
+nbval: env
+	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks
+	$(BIN)/pytest tests/notebooks
+
+browser: env
+	$(BIN)/pytest tests/book
+
+bench: env
+	$(BIN)/python -m benchmarks.belt
+
+# Resolve the newest versions that pyproject.toml admits, for every platform and Python at once.
+lock: env
+	uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf _build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Temporal-consistent class activation maps."""
