@@ -117,7 +117,9 @@ class BeltConfig:
             if type(getattr(BeltConfig, name)) is int and not isinstance(value, int):
                 raise TccamError(f"BeltConfig.{name}: expected a whole number, got {value!r}")
         if self.motion not in get_args(Motion):
-            raise TccamError(f"BeltConfig.motion: expected one of {get_args(Motion)}, got {self.motion!r}")
+            raise TccamError(
+                f"BeltConfig.motion: expected one of {get_args(Motion)}, got {self.motion!r}"
+            )
         if len(self.object_size) != 2 or not 0.1 <= self.object_size[0] <= self.object_size[1] <= 1:
             raise TccamError(
                 "BeltConfig.object_size: expected (smallest, largest) within 0.1 … 1, "
@@ -212,7 +214,7 @@ class SyntheticBelt:
         ('before', torch.Size([20, 3, 128, 160]), torch.bool)
     """
 
-    def __init__(self, config: BeltConfig = BeltConfig()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: BeltConfig = BeltConfig()) -> None:
         self.config = config
 
     @cached_property
@@ -534,10 +536,10 @@ def _camera(config: BeltConfig, look: str) -> _Camera:
     # Light on the sensor's own grid: a gradient, a vignette and a white balance.
     v = np.linspace(-0.5, 0.5, config.height)[:, None]
     u = np.linspace(-0.5, 0.5, config.width)[None, :]
-    tilt = draws.uniform(0.22, 0.3)
+    tilt = draws.uniform(0.36, 0.44)
     light = 1.08 + tilt * (u if before else -u) + 0.5 * tilt * (-v if before else v)
     light = light - 0.5 * (u * u + v * v)
-    balance = (1.07, 1.0, 0.9) if before else (0.9, 1.0, 1.08)
+    balance = (1.16, 1.0, 0.82) if before else (0.84, 1.0, 1.18)
     gain = np.asarray(balance)[:, None, None] * light
 
     def bands(count: int, thickness: float, slant: float, u: Any, v: Any) -> NDArray[np.float64]:

@@ -57,8 +57,8 @@ class _Canvas:
     ``x`` runs along the object and ``y`` across it, in pixels from its centre.
     """
 
-    def __init__(self, length: float, turns: float, margin: float) -> None:
-        radius = int(length * 0.62 + margin)
+    def __init__(self, length: float, turns: float) -> None:
+        radius = int(length * 0.62) + 2  # half the object, and its shadow
         offset = np.arange(-radius, radius + 1, dtype=np.float64)
         across, down = offset[None, :], offset[:, None]
         cos, sin = float(sine(turns + 0.25)), float(sine(turns))
@@ -209,7 +209,9 @@ def _bag(canvas: _Canvas, length: float, tint: Color, draws: Draws) -> None:
     canvas.paint(outline, body, 0.86, shade, np.clip(crease - 2.2, 0, 1))
     # The knot, and the film that flares behind it.
     behind, across = canvas.x - half * 0.72, np.abs(canvas.y)
-    flare = np.maximum(across - half * 0.09 - behind * 0.7, np.abs(behind - half * 0.2) - half * 0.2)
+    flare = np.maximum(
+        across - half * 0.09 - behind * 0.7, np.abs(behind - half * 0.2) - half * 0.2
+    )
     notch = half * 0.3 - behind + across * 0.8
     canvas.paint(np.maximum(flare, -notch), body, 0.88, 0.6 + 0.2 * crease, 0.3)
     canvas.paint(_disc(canvas.x - half * 0.76, canvas.y, half * 0.13), body, 0.95, 0.55, 0.4)
@@ -243,7 +245,7 @@ def draw(kind: str, length: float, turns: float, cue: float, draws: Draws) -> Sp
     Returns:
         The sprite.
     """
-    canvas = _Canvas(length, turns, margin=length * 0.12 + 2)
+    canvas = _Canvas(length, turns)
     tint = draws.choice(_PET)
     _BODIES[kind](canvas, length, tint, draws)
     if kind in ILLEGAL:

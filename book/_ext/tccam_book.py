@@ -1,0 +1,130 @@
+"""What the book needs beyond its packages: the API of every module, and the status table.
+
+``{tccam-api}`` lists the library's modules floor by floor, so that a new one appears by itself;
+``{tccam-status}`` shows ``book/status.json``, which ``make notebooks`` writes. What ``make html``
+has fetched into ``book/_static/vendor`` replaces the addresses of content delivery networks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+VENDOR = ROOT / "book" / "_static" / "vendor"
+STATUS = ROOT / "book" / "status.json"
+
+
+class Api(SphinxDirective):
+    """A section for each module of the library, from the lowest floor to the highest."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave the documentation of each module to autodoc."""
+        text = ""
+        for name in modules():
+            self.env.note_dependency(str(ROOT / Path(*name.split("."))) + ".py")
+            # A package says what its modules are for; each thing is described where it is defined.
+            members = "" if (ROOT / Path(*name.split("."))).is_dir() else "   :members:\n"
+            text += f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n"
+        section = nodes.section()
+        lines = StringList(text.splitlines(), self.get_source_info()[0])
+        self.state.nested_parse(lines, 0, section, match_titles=True)
+        return list(section.children)
+
+
+class Status(SphinxDirective):
+    """What the last run of each chapter took, and where it ran."""
+
+    def run(self) -> list[nodes.Node]:
+        """Two tables: chapters, and the machines and versions that they ran on."""
+        self.env.note_dependency(str(STATUS))
+        status: dict[str, Any] = json.loads(STATUS.read_text()) if STATUS.is_file() else {}
+        if not status:
+            return [nodes.paragraph(text="No chapter has been measured yet.")]
+        runs: dict[str, list[str]] = {}
+        chapters = [["Chapter", "Time", "Peak memory", "Measured"]]
+        for name, run in sorted(status.items()):
+            minutes, seconds = divmod(round(run["seconds"]), 60)
+            memory = f"{run['peak_mib'] * 2**20 / 1e9:.1f} GB"
+            chapters.append([name, f"{minutes} min {seconds:02} s", memory, run["date"]])
+            machine = run["machine"]
+            where = f"{machine['cores']} cores, {machine['cpu']}, {machine['system']}"
+            versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
+            runs.setdefault(f"{where}|{versions}", []).append(name)
+        machines = [["Chapters", "Machine", "Versions"]]
+        machines += [[", ".join(names), *key.split("|")] for key, names in runs.items()]
+        return [_table(chapters), _table(machines)]
+
+
+def modules() -> list[str]:
+    """The library's modules in the order of its floors, as pyproject.toml lists them.
+
+    A package shows the modules that it re-exports from; the others are its own business.
+    """
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contract["contracts"][0]["layers"]
+    floors = [name.strip() for layer in reversed(layers) for name in layer.split(":")]
+    found = []
+    for module in pkgutil.iter_modules([str(ROOT / "tccam")], "tccam."):
+        found.append(module.name)
+        if module.ispkg:
+            package = importlib.import_module(module.name)
+            shown = {getattr(getattr(package, n), "__module__", "") for n in package.__all__}
+            found += shown - {module.name, ""}
+    return sorted(found, key=lambda name: (floors.index(name.split(".")[1]), name))
+
+
+def use_vendored(app: Sphinx, config: Config) -> None:
+    """Prefer local copies of the scripts that pages need, where `make html` could fetch them."""
+    if (VENDOR / "mathjax").is_dir():
+        config.mathjax_path = "vendor/mathjax/es5/tex-mml-chtml.js"
+    if (VENDOR / "html-manager").is_dir() and (VENDOR / "requirejs").is_dir():
+        config.nb_ipywidgets_js = {
+            "vendor/requirejs/require.js": {},
+            "vendor/html-manager/dist/embed-amd.js": {},
+        }
+
+
+def skip_tuple_fields(_app: Sphinx, _what: str, _name: str, found: object, *_: Any) -> bool | None:
+    """Leave out what Python itself writes about a named tuple's fields; its class says more."""
+    return True if str(found.__doc__).startswith("Alias for field number") else None
+
+
+def keep_sentences(_app: Sphinx, what: str, *rest: Any) -> None:
+    """Keep napoleon from reading the words before a colon as a property's type."""
+    lines: list[str] = rest[-1]
+    if what in {"attribute", "data", "property"}:
+        lines[:0] = ["..", ""]  # it looks at the first line alone; this one is an empty comment
+
+
+def _table(rows: list[list[str]]) -> nodes.table:
+    """A table whose first row is its head."""
+    table, group = nodes.table(), nodes.tgroup(cols=len(rows[0]))
+    table += group
+    group += [nodes.colspec(colwidth=1) for _ in rows[0]]
+    body = []
+    for row in rows:
+        body.append(nodes.row())
+        body[-1] += [nodes.entry("", nodes.paragraph(text=text)) for text in row]
+    group += [nodes.thead("", body[0]), nodes.tbody("", *body[1:])]
+    return table
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("tccam-api", Api)
+    app.add_directive("tccam-status", Status)
+    app.connect("config-inited", use_vendored)
+    app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-process-docstring", keep_sentences, priority=400)  # napoleon has 500
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,134 @@
+"""A store of finished runs: the same configuration and code are never trained twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from tccam.errors import TccamError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["RunStore", "fingerprint", "provenance", "sources_hash"]
+
+#: Modules that show results but do not make them: changing one does not outdate a run.
+_FACES = frozenset({"notebook.py", "viz.py"})
+
+
+@cache
+def sources_hash() -> str:
+    """SHA-256 of the library's sources that a run can depend on, 64 hexadecimal digits."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
+        if path.name not in _FACES:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(config: DataclassInstance) -> str:
+    """The name of a run: configuration, library sources and PyTorch, 16 hexadecimal digits."""
+    facts = [asdict(config), sources_hash(), torch.__version__]
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def provenance() -> dict[str, Any]:
+    """Where a result comes from: versions, machine and commit (None outside a checkout)."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "commit": commit.stdout.strip() or None,
+        "sources": sources_hash(),
+    }
+
+
+class RunStore:
+    """A folder with one subfolder a run, named by :func:`fingerprint`.
+
+    A file appears under its name when it is complete, and not before: writing goes to a temporary
+    name beside it. ``run.json`` is written last and marks a finished run.
+
+    Args:
+        root: the folder; by default the environment variable ``TCCAM_RUNS``, else
+            ``~/.cache/tccam/runs``. It is created when something is written.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        chosen = root or os.environ.get("TCCAM_RUNS") or Path.home() / ".cache" / "tccam" / "runs"
+        self.root = Path(chosen)
+
+    def finished(self, key: str) -> dict[str, Any] | None:
+        """The record of a finished run, or None."""
+        path = self.root / key / "run.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise TccamError(f"{path}: not a readable run record ({error}); delete it") from error
+        if not isinstance(record, dict):
+            raise TccamError(f"{path}: expected a JSON object; delete it")
+        return record
+
+    def load(self, key: str, name: str) -> dict[str, Tensor] | None:
+        """Tensors saved under ``name`` for a run, or None when there are none."""
+        path = self.root / key / f"{name}.safetensors"
+        if not path.exists():
+            return None
+        try:
+            return dict(safetensors.torch.load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise TccamError(f"{path}: not a readable safetensors file ({error})") from error
+
+    def save(self, key: str, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Save tensors under ``name``, replacing what was there in one step."""
+        copies = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        self._write(self.root / key / f"{name}.safetensors", safetensors.torch.save(copies))
+
+    def finish(self, key: str, record: Mapping[str, Any]) -> None:
+        """Mark a run as finished."""
+        text = json.dumps(record, indent=1, default=str)
+        self._write(self.root / key / "run.json", text.encode())
+
+    def remove(self, key: str, name: str) -> None:
+        """Forget the tensors saved under ``name``."""
+        (self.root / key / f"{name}.safetensors").unlink(missing_ok=True)
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,77 @@
+"""The built book on localhost, and a Chromium that sees nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+__all__ = ["SITE", "chromium", "new_context", "pages", "serve"]
+
+SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serve(folder: Path = SITE) -> Iterator[str]:
+    """Serve a folder on a free port of localhost; the value is the address, without a slash."""
+    handler = partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, headless."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_context(
+    browser: Browser, width: int = 1280, theme: str = "light"
+) -> tuple[BrowserContext, list[str]]:
+    """A window that reaches localhost alone, and the list of what it asked elsewhere for."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    context.add_init_script(f"localStorage.setItem('mode', '{theme}')")
+    elsewhere: list[str] = []
+
+    def route(handle: object) -> None:
+        url = handle.request.url  # type: ignore[attr-defined]
+        if url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            handle.continue_()  # type: ignore[attr-defined]
+        else:
+            elsewhere.append(url)
+            handle.abort()  # type: ignore[attr-defined]
+
+    context.route("**/*", route)
+    return context, elsewhere
+
+
+def pages(site: Path = SITE) -> list[str]:
+    """The pages of the book, as paths below the site."""
+    found = (p.relative_to(site).as_posix() for p in site.rglob("*.html"))
+    return sorted(p for p in found if p.startswith(("book/", "notebooks/")))
