@@ -46,7 +46,7 @@ lint: env
 	$(BIN)/python tools/check_notebooks.py
 
 unit: env
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest --doctest-modules tccam tests/unit
 
 nbval: env
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks

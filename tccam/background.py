@@ -182,8 +182,9 @@ def foreground(frames: Tensor, background: Tensor, threshold: float | None = Non
 
     1. difference to the background, less its median over the picture in each channel: a lamp that
        flickers or a camera that changes its white balance is not an object;
-    2. mean over 3×3 pixels, signed, so that noise and dithering cancel; the largest magnitude of
-       the three channels is the evidence;
+    2. the evidence is the largest magnitude of the three channels, at the pixel or in the signed
+       mean over 3×3 pixels, whichever is smaller: in the mean noise and dithering cancel, but it
+       spills over the edge of an object, and the pixel does not;
     3. evidence above ``threshold``: by default 5 times its own median over the picture, which is
        noise as long as objects cover less than half of it, and at least 12 grey levels;
     4. majority vote over 5×5 pixels: specks and scratches go, cracks in objects close.
@@ -222,7 +223,9 @@ def foreground(frames: Tensor, background: Tensor, threshold: float | None = Non
 def _foreground(frame: Tensor, background: Tensor, threshold: float | None) -> Tensor:
     difference = frame.float() - background.float()  # (3, H, W)
     light = difference[:, ::2, ::2].flatten(1).median(1).values  # a quarter of the pixels will do
-    evidence = _box_mean(difference - light[:, None, None], _SMOOTH).abs().amax(0)  # (H, W)
+    difference -= light[:, None, None]
+    smooth = _box_mean(difference, _SMOOTH)
+    evidence = torch.minimum(difference.abs().amax(0), smooth.abs().amax(0))  # (H, W)
     limit = threshold if threshold is not None else (_FACTOR * evidence.median()).clamp_min(_FLOOR)
     votes = (evidence > limit).float()[None]
     return _box_mean(votes, _VOTE)[0] > 0.5

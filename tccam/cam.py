@@ -209,15 +209,15 @@ def _look(
         if not isinstance(output, Tensor) or output.ndim != 4:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise TccamError(f"layer: expected its output to be (B, K, h, w), got {found}")
-        # The graph is cut here: a leaf has a gradient even where every parameter is frozen, and
-        # at least float32, for half precision underflows in the products of the methods. Both
-        # are copies, since what comes next may work in place.
+        # The graph is cut here: a leaf has a gradient even where every parameter is frozen. It
+        # is at least float32, for half precision underflows in the products of the methods. The
+        # model goes on with a copy, since what comes next may work in place.
         dtype = torch.promote_types(output.dtype, torch.float32)
-        leaves.append(output.detach().to(dtype, copy=True).requires_grad_())
+        leaves.append(output.detach().to(dtype).requires_grad_())
         return leaves[-1].to(output.dtype, copy=True)
 
-    device = next(model.parameters(), images).device
-    images = images.detach().to(device, copy=True)
+    # A copy also of tensors made in inference mode, which no graph may hold.
+    images = images.to(next(model.parameters(), images).device, copy=True)
     with _hooked(layer, tap):
         logits = _logits(model, images)
     if len(leaves) != 1:
@@ -369,7 +369,7 @@ def _gradcam_plus_plus(sight: _Sight) -> Tensor:
     """
     gradients = _gradients(sight)
     denominator = 2 + gradients * sight.activations.sum(dim=(2, 3), keepdim=True)
-    # At least 2 wherever g counts, if A comes from a relu; other layers may hit 0.
+    # At least 2 where g > 0 and A ≥ 0; elsewhere it may be 0, and 0/0 must not count.
     denominator = denominator.masked_fill(denominator == 0, 1.0)
     return _weighted_sum((F.relu(gradients) / denominator).sum(dim=(2, 3)), sight.activations)
 

@@ -37,7 +37,7 @@ def predict(network: CamNet, pictures: Tensor, batch: int = 64) -> CamOutput:
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
     try:
-        parts = [network(part.to(device)) for part in pictures.split(batch)]
+        parts = [network(part.to(device)) for part in torch.split(pictures, batch)]
     finally:
         network.train(was_training)
     return CamOutput(*(torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True)))
@@ -83,18 +83,18 @@ class Report:
 def _batches(
     network: CamNet, data: FrameSet, index: Tensor, batch: int = 64
 ) -> Iterator[tuple[Tensor, CamOutput]]:
-    for part in index.split(batch):
+    for part in torch.split(index, batch):
         yield part, predict(network, data.pictures(part), batch)
 
 
-def _before_scores(network: CamNet, data: FrameSet, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames of *before* that show an illegal object: index, maps (N, C, H, W), raw maps."""
+def _before_scores(network: CamNet, data: FrameSet, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """The frames of *before* that show an illegal object (N,), and their maps (N, C, H, W)."""
     index = ((data.labels == BEFORE) & masks.flatten(1).any(1)).nonzero().flatten()
     if len(index) == 0:
         raise TccamError("clips: no frame of the camera 'before' shows an illegal object")
     raw = torch.cat([output.maps for _, output in _batches(network, data, index)])
     size = (data.frames.shape[-2], data.frames.shape[-1])
-    return index, score_maps(raw, size), raw
+    return index, score_maps(raw, size)
 
 
 def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
@@ -110,7 +110,7 @@ def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str
     """
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
-    index, scores, _ = _before_scores(network, data, masks)
+    index, scores = _before_scores(network, data, masks)
     return metrics.best_threshold(scores[:, BEFORE], masks[index]).threshold
 
 
@@ -136,7 +136,7 @@ def evaluate(
         output.logits.argmax(1) == data.labels[part]
         for part, output in _batches(network, data, shown)
     ]
-    index, scores, raw = _before_scores(network, data, masks)
+    index, scores = _before_scores(network, data, masks)
     truth, before = masks[index], scores[:, BEFORE]
     return Report(
         accuracy=float(torch.cat(right).float().mean()),

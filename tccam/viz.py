@@ -41,6 +41,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1
 def style() -> None:
     """Set the book's look for every figure that follows (Matplotlib's global defaults)."""
     import matplotlib as mpl  # noqa: PLC0415 - the library works without Matplotlib
+    from cycler import cycler  # noqa: PLC0415
 
     mpl.rcParams.update(
         {
@@ -56,7 +57,7 @@ def style() -> None:
             "ytick.color": INK,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": mpl.cycler(color=PALETTE),
+            "axes.prop_cycle": cycler(color=PALETTE),
             "legend.frameon": False,
             "image.cmap": "magma",
             "image.interpolation": "nearest",
@@ -180,8 +181,8 @@ _PLAYER = Template("""\
 <figure class="tccam-player" id="$id" role="group" aria-label="$alt" style="margin:0">
 <div style="display:flex;flex-wrap:wrap;gap:8px">$views</div>
 <div style="display:flex;gap:8px;align-items:center;margin-top:6px;max-width:${total}px">
-<button type="button" aria-label="Play or pause" style="min-width:5.5em;min-height:2.2em">▶ Play</button>
-<input type="range" min="0" max="$last" value="$start" aria-label="Frame" style="flex:1;min-width:8em">
+<button type="button" aria-label="Play or pause" style="min-width:5.5em;min-height:2.2em"></button>
+<input type="range" max="$last" value="$start" aria-label="Frame" style="flex:1;min-width:8em">
 <output style="min-width:4.5em;text-align:right;font-variant-numeric:tabular-nums"></output>
 </div>
 <script>(() => {
@@ -191,16 +192,18 @@ _PLAYER = Template("""\
   let timer = null;
   const show = () => {
     const place = last ? bar.value / last * 100 : 0;
-    views.forEach(v => { v.style.backgroundPosition = place + "% 0"; });
+    views.forEach(view => { view.style.backgroundPosition = place + "% 0"; });
     output.textContent = bar.value + " / " + last;
   };
   const stop = () => { clearInterval(timer); timer = null; button.textContent = "▶ Play"; };
+  const next = () => { bar.value = +bar.value < last ? +bar.value + 1 : 0; show(); };
   button.onclick = () => {
     if (timer) return stop();
     button.textContent = "❚❚ Pause";
-    timer = setInterval(() => { bar.value = +bar.value < last ? +bar.value + 1 : 0; show(); }, $wait);
+    timer = setInterval(next, $wait);
   };
   bar.oninput = () => { if (timer) stop(); show(); };
+  stop();
   show();
 })();</script></figure>""")
 

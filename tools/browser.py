@@ -10,7 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 __all__ = ["SITE", "chromium", "new_context", "pages", "serve"]
 
@@ -48,26 +48,31 @@ def chromium() -> Iterator[Browser]:
 
 
 def new_context(
-    browser: Browser, width: int = 1280, theme: str = "light"
+    browser: Browser, width: int = 1280, theme: str = "light", motion: str = "reduce"
 ) -> tuple[BrowserContext, list[str]]:
-    """A window that reaches localhost alone, and the list of what it asked elsewhere for."""
+    """A window that reaches localhost alone, and the list of what it asked elsewhere for.
+
+    Args:
+        browser: where to open it.
+        width: in CSS pixels.
+        theme: ``light`` or ``dark``, as the reader has chosen with the button.
+        motion: ``reduce`` or ``no-preference``, as the reader has told the system.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": 900},
-        color_scheme="dark" if theme == "dark" else "light",
-        reduced_motion="reduce",
+        reduced_motion=motion,  # type: ignore[arg-type]
     )
     context.add_init_script(f"localStorage.setItem('mode', '{theme}')")
     elsewhere: list[str] = []
 
-    def route(handle: object) -> None:
-        url = handle.request.url  # type: ignore[attr-defined]
-        if url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            handle.continue_()  # type: ignore[attr-defined]
+    def hold_back(route: Route) -> None:
+        if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            route.continue_()
         else:
-            elsewhere.append(url)
-            handle.abort()  # type: ignore[attr-defined]
+            elsewhere.append(route.request.url)
+            route.abort()
 
-    context.route("**/*", route)
+    context.route("**/*", hold_back)
     return context, elsewhere
 
 

@@ -36,10 +36,7 @@ class Api(SphinxDirective):
             # A package says what its modules are for; each thing is described where it is defined.
             members = "" if (ROOT / Path(*name.split("."))).is_dir() else "   :members:\n"
             text += f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n"
-        section = nodes.section()
-        lines = StringList(text.splitlines(), self.get_source_info()[0])
-        self.state.nested_parse(lines, 0, section, match_titles=True)
-        return list(section.children)
+        return _parsed(self, text)
 
 
 class Status(SphinxDirective):
@@ -51,19 +48,23 @@ class Status(SphinxDirective):
         status: dict[str, Any] = json.loads(STATUS.read_text()) if STATUS.is_file() else {}
         if not status:
             return [nodes.paragraph(text="No chapter has been measured yet.")]
-        runs: dict[str, list[str]] = {}
-        chapters = [["Chapter", "Time", "Peak memory", "Measured"]]
+        runs: dict[tuple[str, str], list[str]] = {}
+        chapters = "| chapter | time | peak memory | measured |\n|---|---|---|---|\n"
         for name, run in sorted(status.items()):
+            link = f"[](/notebooks/{name}.ipynb)"
             minutes, seconds = divmod(round(run["seconds"]), 60)
+            time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
             memory = f"{run['peak_mib'] * 2**20 / 1e9:.1f} GB"
-            chapters.append([name, f"{minutes} min {seconds:02} s", memory, run["date"]])
-            machine = run["machine"]
+            chapters += f"| {link} | {time} | {memory} | {run['date']} |\n"
+            machine, versions = run["machine"], run["versions"]
             where = f"{machine['cores']} cores, {machine['cpu']}, {machine['system']}"
-            versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
-            runs.setdefault(f"{where}|{versions}", []).append(name)
-        machines = [["Chapters", "Machine", "Versions"]]
-        machines += [[", ".join(names), *key.split("|")] for key, names in runs.items()]
-        return [_table(chapters), _table(machines)]
+            names = sorted(versions, key=lambda what: (what != "python", what))
+            what = ", ".join(f"{name} {versions[name]}" for name in names)
+            runs.setdefault((where, what), []).append(link)
+        machines = "| chapters | machine | versions |\n|---|---|---|\n"
+        for (where, what), links in runs.items():
+            machines += f"| {', '.join(links)} | {where} | {what} |\n"
+        return _parsed(self, f"{chapters}\n{machines}")
 
 
 def modules() -> list[str]:
@@ -95,6 +96,12 @@ def use_vendored(app: Sphinx, config: Config) -> None:
         }
 
 
+def hide_markers(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out of the pages what tells nbval to check a cell; the notebook file keeps it."""
+    if docname.startswith("notebooks/"):
+        source[0] = source[0].replace('"# NBVAL_CHECK_OUTPUT\\n",', "")
+
+
 def skip_tuple_fields(_app: Sphinx, _what: str, _name: str, found: object, *_: Any) -> bool | None:
     """Leave out what Python itself writes about a named tuple's fields; its class says more."""
     return True if str(found.__doc__).startswith("Alias for field number") else None
@@ -107,17 +114,12 @@ def keep_sentences(_app: Sphinx, what: str, *rest: Any) -> None:
         lines[:0] = ["..", ""]  # it looks at the first line alone; this one is an empty comment
 
 
-def _table(rows: list[list[str]]) -> nodes.table:
-    """A table whose first row is its head."""
-    table, group = nodes.table(), nodes.tgroup(cols=len(rows[0]))
-    table += group
-    group += [nodes.colspec(colwidth=1) for _ in rows[0]]
-    body = []
-    for row in rows:
-        body.append(nodes.row())
-        body[-1] += [nodes.entry("", nodes.paragraph(text=text)) for text in row]
-    group += [nodes.thead("", body[0]), nodes.tbody("", *body[1:])]
-    return table
+def _parsed(directive: SphinxDirective, text: str) -> list[nodes.Node]:
+    """What a piece of the page's own Markdown becomes; it may hold headings."""
+    section = nodes.section()
+    lines = StringList(text.splitlines(), directive.get_source_info()[0])
+    directive.state.nested_parse(lines, 0, section, match_titles=True)
+    return list(section.children)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("tccam-api", Api)
     app.add_directive("tccam-status", Status)
     app.connect("config-inited", use_vendored)
+    app.connect("source-read", hide_markers)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-docstring", keep_sentences, priority=400)  # napoleon has 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -167,7 +167,7 @@ class BeltObject:
     @property
     def radius(self) -> int:
         """Half the side of the sprite, pixels."""
-        return self.sprite.planes.shape[1] // 2
+        return int(self.sprite.planes.shape[1]) // 2
 
     def patch(self, x: int, frame: int) -> NDArray[np.uint16]:
         """The sprite at ``frame`` with its centre ``x`` − ⌊x⌋ 256ths of a pixel right of middle.
@@ -175,18 +175,17 @@ class BeltObject:
         Returns:
             uint16 (6, n, n + 1), resampled bilinearly in fixed point.
         """
-        part = np.uint16(x % _ONE)
+        part = x % _ONE
         padded = np.pad(self.sprite.planes, ((0, 0), (0, 0), (1, 1)))
         if not self.turn:
-            moved: NDArray[np.uint16] = (
-                padded[:, :, 1:] * (np.uint16(_ONE) - part) + padded[:, :, :-1] * part
-            ) >> 8
-            return moved
+            here, there = padded[:, :, 1:], padded[:, :, :-1]
+            blended = here * np.uint16(_ONE - part) + there * np.uint16(part)
+            return (blended >> 8).astype(np.uint16)
         # Look up, for every pixel of the patch, where it was on the unturned sprite.
         angle = self.turn * frame / 4096
         cos, sin = (round(float(sine(angle + quarter)) * 2**14) for quarter in (0.25, 0.0))
         size, middle = self.sprite.planes.shape[1], self.radius
-        right = (np.arange(size + 1, dtype=np.int64) - middle)[None, :] * _ONE - int(part)
+        right = (np.arange(size + 1, dtype=np.int64) - middle)[None, :] * _ONE - part
         down = (np.arange(size, dtype=np.int64) - middle)[:, None] * _ONE
         source_x = ((right * cos + down * sin) >> 14) + middle * _ONE
         source_y = ((down * cos - right * sin) >> 14) + middle * _ONE
@@ -198,7 +197,9 @@ class BeltObject:
         fx, fy = (source_x & 255).astype(np.uint32), (source_y & 255).astype(np.uint32)
         top = flat[:, corner] * (_ONE - fx) + flat[:, corner + 1] * fx
         bottom = flat[:, corner + size + 1] * (_ONE - fx) + flat[:, corner + size + 2] * fx
-        return (((top * (_ONE - fy) + bottom * fy) >> 16) * inside).astype(np.uint16)
+        turned: NDArray[np.uint16] = ((top * (_ONE - fy) + bottom * fy) >> 16).astype(np.uint16)
+        turned[:, ~inside] = 0
+        return turned
 
 
 class SyntheticBelt:
@@ -286,7 +287,7 @@ class BeltClip(Clip):
         return self._config.height, self._config.width
 
     @property
-    def frames(self) -> Tensor:  # type: ignore[override]
+    def frames(self) -> Tensor:
         """All frames, uint8 (T, 3, H, W), RGB."""
         return self._rendered[0]
 

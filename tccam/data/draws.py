@@ -22,7 +22,9 @@ def sine(turns: NDArray[np.float64] | float) -> NDArray[np.float64]:
         >>> float(sine(0.25)), float(sine(0.5))
         (1.0, 0.0)
     """
-    return _SINE[np.asarray(np.floor(np.asarray(turns) * 4096.0), dtype=np.int64) % 4096]
+    steps = np.floor(np.asarray(turns, dtype=np.float64) * 4096.0).astype(np.int64)
+    values: NDArray[np.float64] = _SINE[steps % 4096]
+    return values
 
 
 class Draws:

@@ -91,8 +91,9 @@ class _Canvas:
         self.opacity = 0.42 * depth * depth
 
     def planes(self) -> NDArray[np.uint16]:
-        stack = [*self.color, self.opacity, self.gloss, self.coverage]
-        return np.round(np.clip(np.stack(stack), 0, 1) * 255).astype(np.uint16)
+        stack = np.stack([*self.color, self.opacity, self.gloss, self.coverage])
+        planes: NDArray[np.uint16] = np.round(np.clip(stack, 0, 1) * 255).astype(np.uint16)
+        return planes
 
 
 def _mix(a: Color, b: Color, share: float) -> Color:
@@ -103,8 +104,9 @@ def _mix(a: Color, b: Color, share: float) -> Color:
 def _box(x: Array, y: Array, half_x: float, half_y: float, corner: float) -> Array:
     """Distance to a rectangle with round corners."""
     dx, dy = np.abs(x) - half_x + corner, np.abs(y) - half_y + corner
-    outside = np.sqrt(np.maximum(dx, 0) ** 2 + np.maximum(dy, 0) ** 2)
-    return outside + np.minimum(np.maximum(dx, dy), 0) - corner
+    outside: Array = np.sqrt(np.maximum(dx, 0) ** 2 + np.maximum(dy, 0) ** 2)
+    inside: Array = np.minimum(np.maximum(dx, dy), 0)
+    return outside + inside - corner
 
 
 def _disc(x: Array, y: Array, radius: float) -> Array:

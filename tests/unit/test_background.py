@@ -40,18 +40,19 @@ def belt(
     surface = draw.normal(0, 1, (height, width + 4 * speed * count))
     surface = sum(np.roll(surface, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)) / 3
     rows, columns = np.mgrid[:height, :width]
-    frames, objects = np.empty((count, 3, height, width)), np.zeros((count, height, width), bool)
+    frames = np.empty((count, 3, height, width), np.float32)
+    objects = np.zeros((count, height, width), bool)
     colours = np.array([[200, 60, 60], [40, 90, 180], [230, 220, 90], [30, 30, 30]])
     for t in range(count):
         frames[t] = truth
         start = surface.shape[1] - width - speed * t
         frames[t, :, 10:-10] += texture * surface[10:-10, start : start + width]
         for k in range(1 + speed * count // spacing):
-            disc = np.hypot(rows - 36, columns - (speed * t - spacing * k - 20)) < 14
+            disc = np.hypot(rows - 36, columns - (speed * t - spacing * k - 60)) < 14
             frames[t][:, disc] = colours[k % 4][:, None]
             objects[t] |= disc
         frames[t] *= 1 + draw.normal(0, flicker) + drift * t / count
-    frames += draw.normal(0, noise, frames.shape)
+    frames += noise * draw.standard_normal(frames.shape, np.float32)
     pictures = torch.from_numpy(frames.round().clip(0, 255).astype(np.uint8))
     return Belt(pictures, torch.from_numpy(objects), torch.from_numpy(truth).float())
 
@@ -143,9 +144,9 @@ def test_a_stream_that_fits_is_exact(count):
 def test_streaming_takes_a_fair_sample():
     # One pixel that tells the frame's number, and room for one frame: which one is kept?
     stream = torch.arange(10).view(10, 1, 1, 1).expand(10, 3, 1, 1).byte()
-    kept = [int(bg.streaming_median(stream, memory=1, seed=s)[0, 0, 0]) for s in range(2000)]
+    kept = [int(bg.streaming_median(stream, memory=1, seed=s)[0, 0, 0]) for s in range(1000)]
     counts = np.bincount(kept, minlength=10)
-    chi_square = ((counts - 200) ** 2 / 200).sum()
+    chi_square = ((counts - 100) ** 2 / 100).sum()
     assert chi_square < 27.9  # 0.1% for 9 degrees of freedom
 
 
@@ -162,7 +163,7 @@ def test_streaming_keeps_its_promise_of_rank():
 def test_streaming_is_within_four_grey_levels_on_a_long_belt():
     frames, _, truth = belt(600, noise=4.0, flicker=0.02)
     exact = bg.median_background(frames)
-    for seed in range(3):
+    for seed in range(2):
         error = (bg.streaming_median(iter(frames), seed=seed) - exact).abs()
         assert error.max() <= 4
         assert error.mean() <= 0.6
@@ -183,7 +184,7 @@ def test_streaming_holds_no_more_than_its_memory():
 
         def stream() -> Iterator[Tensor]:
             for t in range(count):
-                if t % 40 == 39:
+                if t % 100 == 99:
                     peaks.append(alive() - before)
                 yield torch.full(shape, t % 256, dtype=torch.uint8)
 
@@ -191,7 +192,7 @@ def test_streaming_holds_no_more_than_its_memory():
         return max(peaks)
 
     assert peak(lambda stream: bg.streaming_median(stream, memory)) <= (memory + 2) * frame_bytes
-    assert peak(list) >= (count - 60) * frame_bytes  # the measure sees what is kept
+    assert peak(list) >= (count - 2) * frame_bytes  # the measure sees what is kept
 
 
 def test_streaming_copies_what_it_keeps():
@@ -382,11 +383,11 @@ def test_removal_refuses(function, frames, behind, method, message):
 @pytest.mark.parametrize(
     ("options", "least"),
     [
-        ({"noise": 0.0}, 0.9),
-        ({"noise": 4.0}, 0.9),
-        ({"noise": 4.0, "texture": 3.0}, 0.9),
-        ({"noise": 4.0, "flicker": 0.05}, 0.9),
-        ({"noise": 4.0, "texture": 3.0, "flicker": 0.02, "drift": 0.1}, 0.85),
+        ({"noise": 0.0}, 0.99),
+        ({"noise": 4.0}, 0.99),
+        ({"noise": 4.0, "texture": 3.0}, 0.99),
+        ({"noise": 4.0, "flicker": 0.05}, 0.99),
+        ({"noise": 4.0, "texture": 3.0, "flicker": 0.02, "drift": 0.1}, 0.95),
     ],
     ids=["clean", "noise", "texture", "flicker", "all and drift"],
 )
@@ -397,7 +398,7 @@ def test_foreground_finds_the_objects(options, least):
     assert found.shape == objects.shape
     assert iou(found, objects) > least
     empty = ~objects.flatten(1).any(1)
-    assert 0 < empty.sum() < len(frames)
+    assert empty.sum() >= 5
     assert found[empty].float().mean() < 0.005
 
 
@@ -443,13 +444,13 @@ def test_foreground_of_tiny_pictures(size):
 
 def test_foreground_refuses():
     frames, behind = torch.zeros(2, 3, 4, 4), torch.zeros(3, 4, 4)
-    with pytest.raises(TccamError, match="threshold: expected at least 0 grey levels, got -1"):
+    with pytest.raises(TccamError, match=r"threshold: expected at least 0 grey levels, got -1"):
         bg.foreground(frames, behind, -1)
-    with pytest.raises(TccamError, match="threshold: .* got nan"):
+    with pytest.raises(TccamError, match=r"threshold: .* got nan"):
         bg.foreground(frames, behind, float("nan"))
-    with pytest.raises(TccamError, match="frames: .* NaN"):
+    with pytest.raises(TccamError, match=r"frames: .* NaN"):
         bg.foreground(frames * torch.nan, behind)
-    with pytest.raises(TccamError, match="background: .* NaN"):
+    with pytest.raises(TccamError, match=r"background: .* NaN"):
         bg.foreground(frames, behind * torch.nan)
 
 

@@ -78,6 +78,7 @@ def test_normalize_by_hand() -> None:
     maps = torch.tensor([[-3.0, 0.5], [1.0, 2.0]], dtype=torch.float64)
     expected = torch.tensor([[0.0, 0.4 / 2.1], [0.9 / 2.1, 1.9 / 2.1]], dtype=torch.float64)
     torch.testing.assert_close(normalize(maps, eps=0.1), expected)
+    assert not normalize(torch.tensor([[-1.0, -1e-5]])).any()  # −eps + eps divides nothing
 
 
 @pytest.mark.parametrize("value", [0.0, -2.0, 1e-7, 0.1, 1.0, 3e4])
@@ -217,9 +218,9 @@ def test_eigencam_of_proportional_channels_by_hand() -> None:
 
 
 def test_ablation_keeps_its_sense_for_a_negative_logit() -> None:
-    # y_1 = −1 and 0 without A_1: the channel speaks against class 1.
-    maps = explain(Tiny(POOLED), A, 1, method="ablationcam", normalized=False)
-    assert not maps.any()
+    # The logit is −1, 2 without A_1 and −3 without A_2: the second channel speaks for the class.
+    maps = explain(Tiny([[-3.0, 1.0]]), A, 0, method="ablationcam", normalized=False)
+    torch.testing.assert_close(maps, torch.tensor([[[0.0, 2.0], [8.0, 0.0]]]))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -433,8 +434,22 @@ class Unpooled(nn.Module):
 
 
 class Detached(Unpooled):
+    """Its logits carry no gradient."""
+
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).detach()
+
+
+class Bystander(Unpooled):
+    """One of its layers runs for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aside = nn.Conv2d(3, 6, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.aside(images)
+        return super().forward(images)
 
 
 @pytest.mark.parametrize(
@@ -481,6 +496,13 @@ def test_unusable_layers_are_named(layer: str, message: str) -> None:
         explain(
             resnet, random(2, 3, 32, 32), 0, method="gradcam", layer=resnet.get_submodule(layer)
         )
+
+
+@pytest.mark.parametrize("method", GRADIENT)
+def test_a_layer_without_influence_is_named(method: str) -> None:
+    model = Bystander()
+    with pytest.raises(TccamError, match="do not depend differentiably on Conv2d"):
+        explain(model, random(2, 3, 8, 8), 0, method=method, layer=model.aside)
 
 
 def test_a_model_without_logits_is_named() -> None:

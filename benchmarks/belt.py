@@ -1,0 +1,34 @@
+"""How many frames a second the synthetic belt renders on one core: `make bench`."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import time
+from statistics import median
+
+from tccam.data import BeltConfig, SyntheticBelt
+
+ROUNDS = 7
+
+
+def main() -> None:
+    for name, config in {
+        "128×160, as it comes": BeltConfig(),
+        "128×160, everything on": BeltConfig(
+            motion="jitter", rotation=5.0, shake=2, drift=0.2, glint=0.9, speed=4.3
+        ),
+        "512×640": BeltConfig(height=512, width=640, frames=20, speed=40.0),
+    }.items():
+        belt = SyntheticBelt(config)
+        _ = belt.train[0].frames  # the cameras and the texture are built once
+        rates = []
+        for clip in belt.train[1 : ROUNDS + 1]:
+            started = time.perf_counter()
+            frames = len(clip.frames)
+            rates.append(frames / (time.perf_counter() - started))
+        print(f"{name:<24} {median(rates):6.0f} frames a second (median of {ROUNDS} clips)")
+
+
+if __name__ == "__main__":
+    main()
