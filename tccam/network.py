@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import textwrap
 from collections import OrderedDict
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision import models
 
@@ -170,10 +168,10 @@ class CamNet(nn.Module):
                     f"in_channels: {weights!r} was trained on 3 channels, not {self.in_channels}"
                 )
             state = _download(self.backbone, str(weights))
-        whole = "classifier.weight" in state
-        backbone = {key: value for key, value in state.items() if not key.startswith("fc.")}
+        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+        module = self if "classifier.weight" in state else self.features
         try:
-            (self if whole else self.features).load_state_dict(state if whole else backbone)
+            module.load_state_dict(state)
         except RuntimeError as error:
             raise TccamError(
                 f"{weights}: the weights do not fit {self.backbone} with {self.num_classes} "
@@ -273,11 +271,12 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             state = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise TccamError(
-            f"{path}: not a readable state dict: {textwrap.shorten(str(error), 200)}"
-        ) from None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
+        found = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise TccamError(f"{path}: not a readable state dict ({found})") from None
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise TccamError(f"{path}: expected a state dict, a mapping from names to tensors")
     return state
 

@@ -25,7 +25,7 @@ __all__ = ["Finding", "check_notebook", "check_quotes", "glued"]
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_CELL = 25
 MARKERS = ("# NBVAL_CHECK_OUTPUT", "# NBVAL_IGNORE_OUTPUT")
-BOX = ("Time and memory", "You need", "After this you can", "The question")
+BOX = ("Time and memory", "You need", "After this you can", "Question")
 # Broken up, so that this file does not name them itself.
 REGISTRIES = re.compile(r"py[p]i\.org|python[h]osted|registry\.npm[j]s|deb\.debi[a]n")
 PARAMETER = re.compile(r"[A-Z][A-Z0-9_]*")

@@ -55,7 +55,13 @@ PACKAGES = (
         "@jupyter-widgets/html-manager@1.0.15",
         "html-manager",
         "2b9d65cb7913e1c7d671757a10008b32c9c2448d4429513371e55c07d6107638",
-        ("dist/embed-amd.js",),
+        # The program and its icons; Chromium, Firefox and Safari all read woff2.
+        (
+            "dist/embed-amd.js",
+            "dist/1551f4f60c37af51121f.woff2",
+            "dist/7a3337626410ca2f4071.woff2",
+            "dist/d878b0a6a1144760244f.woff2",
+        ),
     ),
 )
 

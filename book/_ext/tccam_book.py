@@ -91,9 +91,18 @@ def use_vendored(app: Sphinx, config: Config) -> None:
         config.mathjax_path = "vendor/mathjax/es5/tex-mml-chtml.js"
     if (VENDOR / "html-manager").is_dir() and (VENDOR / "requirejs").is_dir():
         config.nb_ipywidgets_js = {
+            "widgets.js": {},
             "vendor/requirejs/require.js": {},
             "vendor/html-manager/dist/embed-amd.js": {},
         }
+
+
+def without_thebe(app: Sphinx, _config: Config) -> None:
+    """Leave out a script for live cells that no page uses, and that is an error when twice in it."""
+    for listeners in app.events.listeners.values():
+        for listener in list(listeners):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
 
 
 def hide_markers(_app: Sphinx, docname: str, source: list[str]) -> None:
@@ -127,6 +136,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("tccam-api", Api)
     app.add_directive("tccam-status", Status)
     app.connect("config-inited", use_vendored)
+    app.connect("config-inited", without_thebe)
     app.connect("source-read", hide_markers)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-docstring", keep_sentences, priority=400)  # napoleon has 500

@@ -2,6 +2,8 @@
 
 from tccam.data.belt import BeltClip, BeltConfig, BeltObject, SyntheticBelt
 from tccam.data.clip import CLASSES, ArrayClip, Clip
+from tccam.data.folder import FolderClip, open_clip
+from tccam.data.video import VideoClip, write_video
 
 __all__ = [
     "CLASSES",
@@ -10,5 +12,9 @@ __all__ = [
     "BeltConfig",
     "BeltObject",
     "Clip",
+    "FolderClip",
     "SyntheticBelt",
+    "VideoClip",
+    "open_clip",
+    "write_video",
 ]

@@ -31,7 +31,7 @@ BOX = """# A chapter
 
 **After this you can** add.
 
-**The question**: what is one and one?
+**Question**: what is one and one?
 :::
 """
 
