@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 #: The ways to treat a background, for :func:`remove` and :func:`clean`.
-METHODS = ("none", "subtract", "divide", "mask")
+METHODS = ("none", "subtract", "divide", "mask", "ratio")
 
 #: Grey levels that :func:`divide` adds to the background before it divides.
 OFFSET = 8.0
@@ -205,10 +205,10 @@ def foreground(frames: Tensor, background: Tensor, threshold: float | None = Non
 
     Example:
         >>> frame = torch.full((3, 32, 32), 90, dtype=torch.uint8)
-        >>> frame[0, 8:16, 8:16] = 200
+        >>> frame[0, 8:20, 8:20] = 200
         >>> found = foreground(frame, torch.full((3, 32, 32), 90.0))
-        >>> bool(found[8:16, 8:16].float().mean() > 0.9), bool(found[:5].any())
-        (True, False)
+        >>> found[9:19, 9:19].all(), found[:8].any()
+        (tensor(True), tensor(False))
     """
     _check(frames, background)
     _check_finite(frames=frames, background=background)
@@ -259,8 +259,8 @@ def clean(
 
     Example:
         >>> frame, background = torch.full((3, 2, 2), 154.0), torch.full((3, 2, 2), 100.0)
-        >>> {method: round(float(clean(frame, background, method).max()), 3) for method in METHODS}
-        {'none': 0.604, 'subtract': 0.212, 'divide': 0.5, 'mask': 0.0}
+        >>> {m: round(float(clean(frame, background, m).max()), 3) for m in METHODS}
+        {'none': 0.604, 'subtract': 0.212, 'divide': 0.5, 'mask': 0.0, 'ratio': 0.426}
     """
     _check(frames, background)
     _check_method(method)
@@ -268,6 +268,8 @@ def clean(
         return frames.float() / 255
     if method == "mask":
         return _cut(frames, foreground(frames, background, threshold))
+    if method == "ratio":  # the trap of `divide`, for the chapter that measures what it costs
+        return frames.float() / (background.float() + OFFSET) - 1
     difference = frames.float() - background.float()
     return difference / (background.float() + OFFSET if method == "divide" else 255)
 
@@ -281,7 +283,8 @@ def remove(
         frames: uint8 or float, (T, 3, H, W) or one frame (3, H, W), grey levels.
         background: (3, H, W), or (T, 3, H, W) with one for each frame, grey levels.
         method: one of :data:`METHODS`: "subtract", "divide", "mask", each a function here, or
-            "none", which leaves the background in, as ``frame / 255``.
+            "none", which leaves the background in, as ``frame / 255``, or "ratio", the trap that
+            :func:`divide` warns of, ``frame / (background + 8) − 1``.
         threshold: see :func:`foreground`.
 
     Returns:

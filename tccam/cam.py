@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from tccam.errors import TccamError
 
-__all__ = ["METHODS", "class_activation_map", "explain", "normalize"]
+__all__ = ["METHODS", "class_activation_map", "enlarge", "explain", "normalize"]
 
 
 def normalize(maps: Tensor, eps: float = 1e-5) -> Tensor:
@@ -55,6 +55,54 @@ def normalize(maps: Tensor, eps: float = 1e-5) -> Tensor:
     constant = peak - maps.amin(dim=(-2, -1), keepdim=True) <= eps * peak
     scaled = F.relu(maps - eps) / (F.relu(peak) + eps)
     return scaled.masked_fill(constant, 0.0)
+
+
+def enlarge(
+    maps: Tensor,
+    size: tuple[int, int],
+    stride: int | None = None,
+    picture: tuple[int, int] | None = None,
+) -> Tensor:
+    """Bring maps from the network's grid to the picture's, bilinearly.
+
+    **Convention.** Where is a cell? A convolution with an odd kernel, stride 2 and symmetric
+    padding centres its output i on input pixel 2i, and so on through the layers: cell i of a
+    network of stride s looks at pixel s·i. The usual enlargement (``F.interpolate`` with
+    ``align_corners=False``) takes cells for tiles, centred on s·i + (s − 1)/2, and so moves every
+    map by (s − 1)/2 pixels down and to the right: 1.5 at stride 4, 7.5 at 16, 15.5 at 32. With
+    ``stride`` given, cells lie where the network looks; beyond the outermost the map is continued.
+
+    Args:
+        maps: float (B, C, h, w).
+        size: height and width to bring them to, pixels.
+        stride: pixels of the picture per cell, for ResNets and CamNet; None for tiles.
+        picture: height and width that the network saw; None if it is ``size``.
+
+    Returns:
+        float (B, C, *size).
+
+    Raises:
+        TccamError: if ``maps`` has another shape or dtype.
+
+    Example:
+        >>> spot = torch.zeros(1, 1, 4, 4)
+        >>> spot[..., 2, 2] = 1
+        >>> placed, moved = enlarge(spot, (16, 16), stride=4), enlarge(spot, (16, 16))
+        >>> divmod(int(placed.argmax()), 16), [divmod(int(moved.argmax()), 16)]
+        ((8, 8), [(9, 9)])
+    """
+    if maps.ndim != 4 or not maps.is_floating_point() or 0 in maps.shape[-2:]:
+        raise TccamError(f"maps: expected float (B, C, h, w), got {maps.dtype} {tuple(maps.shape)}")
+    if stride is None:
+        return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    axes = []
+    for cells, pixels, seen in zip(maps.shape[-2:], size, picture or size, strict=True):
+        # Pixel centres of the answer on the picture's grid, then in cells, then in [−1, 1].
+        place = (torch.arange(pixels, device=maps.device) + 0.5) * (seen / pixels) - 0.5
+        axes.append((2 * place / stride + 1) / cells - 1)
+    rows, columns = torch.meshgrid(axes[0], axes[1], indexing="ij")
+    grid = torch.stack((columns, rows), -1).to(maps.dtype).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
 
 
 def class_activation_map(features: Tensor, weight: Tensor) -> Tensor:
@@ -115,11 +163,12 @@ def explain(
     ``ablationcam`` Σ_k w_k A_k, w_k = relative drop of y_c without A_k     K forwards/picture
     =============== ======================================================= ==================
 
-    The map is relu'd, resized bilinearly (``align_corners=False``), then normalised, so that its
-    peak is 1 at the size you asked for. The gradient is the logit's, not a probability's, which
-    would fade wherever the network is sure. The model runs in evaluation mode and is left as it
-    was found: modes, gradients, hooks and statistics, also after an error. Works under
-    ``torch.no_grad`` and with frozen parameters.
+    The map is relu'd, brought to its size by :func:`enlarge`, then normalised, so that its peak is
+    1 at the size you asked for. A model with an ``output_stride`` (CamNet) has its cells put where
+    the network looks; those of any other are taken for tiles. The gradient is the logit's, not a
+    probability's, which would fade wherever the network is sure. The model runs in evaluation mode
+    and is left as it was found: modes, gradients, hooks and statistics, also after an error. Works
+    under ``torch.no_grad`` and with frozen parameters.
 
     Args:
         model: returns logits (B, C), or something that has them as ``.logits``.
@@ -170,8 +219,10 @@ def explain(
         with torch.no_grad():
             maps = F.relu(_METHODS[method](sight))
     if size != "map":
-        size = (images.shape[-2], images.shape[-1]) if size is None else size
-        maps = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        picture = (images.shape[-2], images.shape[-1])
+        own = layer is getattr(model, "features", None)
+        stride = getattr(model, "output_stride", None) if own else None
+        maps = enlarge(maps[:, None], size or picture, stride, picture)[:, 0]
     return normalize(maps) if normalized else maps
 
 

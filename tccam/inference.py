@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tccam import cam, metrics
@@ -43,17 +42,18 @@ def predict(network: CamNet, pictures: Tensor, batch: int = 64) -> CamOutput:
     return CamOutput(*(torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True)))
 
 
-def score_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def score_maps(maps: Tensor, size: tuple[int, int], stride: int | None) -> Tensor:
     """Class maps on the picture's grid, each in [0, 1] by its own maximum.
 
     Args:
         maps: float (B, C, h, w), raw class maps.
-        size: the picture's height and width; bilinear, pixel centres (``align_corners=False``).
+        size: the picture's height and width.
+        stride: the network's output stride, see :func:`tccam.cam.enlarge`.
 
     Returns:
         float (B, C, H, W) in [0, 1].
     """
-    return cam.normalize(F.interpolate(maps, size, mode="bilinear", align_corners=False))
+    return cam.normalize(cam.enlarge(maps, size, stride))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _before_scores(network: CamNet, data: FrameSet, masks: Tensor) -> tuple[Tens
         raise TccamError("clips: no frame of the camera 'before' shows an illegal object")
     raw = torch.cat([output.maps for _, output in _batches(network, data, index)])
     size = (data.frames.shape[-2], data.frames.shape[-1])
-    return index, score_maps(raw, size)
+    return index, score_maps(raw, size, network.output_stride)
 
 
 def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:

@@ -232,7 +232,9 @@ def _train(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last checkpoint to the end, save the weights and return the record."""
+    # Channels last: half the time per step on a CPU, and what tensor cores want.
     network = _network(config).to(config.device).train()
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, config)
     losses, spent = _resume(store, key, network, optimizer)
     data = FrameSet(belt.train, config.background)
@@ -249,7 +251,8 @@ def _train(
         images, labels = _batch(data, classes, config, step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config) * group["factor"]
-        loss = objective(network(images.to(config.device)).logits, labels.to(config.device))
+        images = images.to(config.device, memory_format=torch.channels_last)
+        loss = objective(network(images).logits, labels.to(config.device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
@@ -337,7 +340,8 @@ def _checkpoint(
 ) -> None:
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for name, parameter in network.named_parameters():
-        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
+        if optimizer.defaults["momentum"]:
+            tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
     tensors["losses"] = torch.stack(list(losses))
     tensors["seconds"] = torch.tensor(spent + time.monotonic() - started, dtype=torch.float64)
     store.save(key, "checkpoint", tensors)
@@ -353,10 +357,12 @@ def _resume(
     network.load_state_dict(
         {k.removeprefix("network."): v for k, v in saved.items() if k.startswith("network.")}
     )
+    device = next(network.parameters()).device
     for name, parameter in network.named_parameters():
-        buffer = saved[f"momentum.{name}"].to(parameter.device)
-        optimizer.state[parameter]["momentum_buffer"] = buffer
-    return list(saved["losses"].to(parameter.device)), float(saved["seconds"])
+        if optimizer.defaults["momentum"]:
+            buffer = saved[f"momentum.{name}"].to(device)
+            optimizer.state[parameter]["momentum_buffer"] = buffer
+    return list(saved["losses"].to(device)), float(saved["seconds"])
 
 
 @contextmanager

@@ -70,8 +70,8 @@ class FetchError(Exception):
     """A package that could not be had; the message says why."""
 
 
-def fetch(package: Package, vendor: Path = VENDOR) -> bool:
-    """Put one package in place; False when it is there already.
+def fetch(package: Package, vendor: Path) -> bool:
+    """Put one package into a folder below ``vendor``; False when it is there already.
 
     Raises:
         FetchError: if npm cannot get it, or the archive is not the one that is pinned.
@@ -121,7 +121,7 @@ def main() -> int:
     """Fetch what is missing. A book that needs the network is still a book: always 0."""
     for package in PACKAGES:
         try:
-            if fetch(package):
+            if fetch(package, VENDOR):
                 print(f"fetched {package.name}", file=sys.stderr)
         except FetchError as error:
             print(f"{error}: the pages load their scripts from the network", file=sys.stderr)

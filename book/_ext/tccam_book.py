@@ -91,18 +91,17 @@ def use_vendored(app: Sphinx, config: Config) -> None:
         config.mathjax_path = "vendor/mathjax/es5/tex-mml-chtml.js"
     if (VENDOR / "html-manager").is_dir() and (VENDOR / "requirejs").is_dir():
         config.nb_ipywidgets_js = {
-            "widgets.js": {},
             "vendor/requirejs/require.js": {},
+            "widgets.js": {},
             "vendor/html-manager/dist/embed-amd.js": {},
         }
 
 
 def without_thebe(app: Sphinx, _config: Config) -> None:
-    """Leave out a script for live cells that no page uses, and that is an error when twice in it."""
-    for listeners in app.events.listeners.values():
-        for listener in list(listeners):
-            if listener.handler.__module__ == "sphinx_thebe":
-                app.disconnect(listener.id)
+    """Leave out a script for live cells: no page uses it, and each page would define it twice."""
+    for listener in list(app.events.listeners["env-before-read-docs"]):
+        if listener.handler.__name__ == "init_thebe_core":
+            app.disconnect(listener.id)
 
 
 def hide_markers(_app: Sphinx, docname: str, source: list[str]) -> None:

@@ -1,5 +1,6 @@
-// Tells the widget scripts where their fonts are: beside them, not beside the page.
-window.__jupyter_widgets_assets_path__ = new URL(
-  "vendor/html-manager/dist/",
-  document.currentScript.src,
-).href;
+// Tells the widget scripts where their icons are: beside them, not beside the page.
+requirejs.config({
+  paths: {
+    "@jupyter-widgets/html-manager": new URL("vendor/html-manager", document.currentScript.src).href,
+  },
+});

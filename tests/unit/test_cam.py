@@ -16,7 +16,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torchvision import models
 
-from tccam.cam import METHODS, class_activation_map, explain, normalize
+from tccam.cam import METHODS, class_activation_map, enlarge, explain, normalize
 from tccam.errors import TccamError
 from tccam.network import CamNet
 
@@ -255,14 +255,54 @@ def test_every_picture_is_explained_by_itself(method: str) -> None:
         torch.testing.assert_close(together[index], alone[0], rtol=1e-3, atol=1e-5)
 
 
-def test_maps_are_relud_resized_then_normalised() -> None:
+def test_maps_are_relud_enlarged_then_normalised() -> None:
     net, images = camnet(), random(2, 3, 61, 83)
     native = explain(net, images, 0, size="map", normalized=False)
-    resized = F.interpolate(native[:, None], (61, 83), mode="bilinear", align_corners=False)[:, 0]
-    assert torch.equal(explain(net, images, 0), normalize(resized))
-    assert torch.equal(explain(net, images, 0, normalized=False), resized)
+    placed = enlarge(native[:, None], (61, 83), stride=4)[:, 0]
+    assert torch.equal(explain(net, images, 0), normalize(placed))
+    assert torch.equal(explain(net, images, 0, normalized=False), placed)
     assert torch.equal(explain(net, images, 0, size="map"), normalize(native))
     assert explain(net, images, 0).amax(dim=(1, 2)).min() > 0.999
+    # The cells of a layer whose place in the picture is not known are taken for tiles.
+    stem = net.features[0]
+    native = explain(net, images, 0, method="gradcam", layer=stem, size="map", normalized=False)
+    tiles = F.interpolate(native[:, None], (61, 83), mode="bilinear", align_corners=False)[:, 0]
+    whole = explain(net, images, 0, method="gradcam", layer=stem, normalized=False)
+    assert torch.equal(whole, tiles)
+
+
+@pytest.mark.parametrize(("backbone", "stride"), [("small", 4), ("small", 16), ("resnet18", 32)])
+def test_cells_look_at_multiples_of_the_stride(backbone: str, stride: int) -> None:
+    """The convention of `enlarge`, read off the network: the gradient of a cell has its centre."""
+    net = CamNet(backbone, 2, output_stride=stride).eval()
+    picture = torch.zeros(1, 3, 16 * stride, 16 * stride, requires_grad=True)
+    # Every path through the network counts: no relu is closed, and no maximum prefers a corner.
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.bias)
+        for name, child in module.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(3, stride=2, padding=1))
+    net(picture).maps[0, 0, 8, 8].backward()
+    assert picture.grad is not None
+    weight = picture.grad[0].abs().sum(0).double()
+    pixels = torch.arange(16 * stride, dtype=torch.double)
+    centre = float((weight.sum(0) * pixels).sum() / weight.sum())
+    assert centre == pytest.approx(8 * stride, abs=0.02 * stride)
+
+
+def test_enlarge_by_hand() -> None:
+    ramp = torch.arange(4.0).expand(1, 1, 4, 4)
+    wide = enlarge(ramp, (8, 8), stride=2)[0, 0, 3]
+    torch.testing.assert_close(wide, torch.tensor([0, 0.5, 1, 1.5, 2, 2.5, 3, 3]))
+    # At half the picture's size a pixel of the answer lies between two of the picture.
+    half = enlarge(ramp, (4, 4), stride=2, picture=(8, 8))[0, 0, 3]
+    torch.testing.assert_close(half, torch.tensor([0.25, 1.25, 2.25, 3.0]))
+    assert torch.equal(enlarge(ramp, (4, 4), stride=1), ramp)
+    with pytest.raises(TccamError, match="maps"):
+        enlarge(ramp[0], (4, 4))
 
 
 @pytest.mark.parametrize("method", RESCORING)
