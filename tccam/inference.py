@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from tccam.errors import TccamError
 from tccam.network import CamNet, CamOutput
 from tccam.training import FrameSet
 
-__all__ = ["Report", "choose_threshold", "evaluate", "predict", "score_maps"]
+__all__ = ["Report", "accuracy", "choose_threshold", "evaluate", "predict", "score_maps"]
 
 BEFORE = CLASSES.index("before")
 BACKGROUND = CLASSES.index("background")
@@ -80,21 +80,17 @@ class Report:
     energy_outside: float
 
 
-def _batches(
-    network: CamNet, data: FrameSet, index: Tensor, batch: int = 64
-) -> Iterator[tuple[Tensor, CamOutput]]:
-    for part in torch.split(index, batch):
-        yield part, predict(network, data.pictures(part), batch)
+def accuracy(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
+    """Share of the frames that show any object whose camera is recognised.
 
-
-def _before_scores(network: CamNet, data: FrameSet, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """The frames of *before* that show an illegal object (N,), and their maps (N, C, H, W)."""
-    index = ((data.labels == BEFORE) & masks.flatten(1).any(1)).nonzero().flatten()
-    if len(index) == 0:
-        raise TccamError("clips: no frame of the camera 'before' shows an illegal object")
-    raw = torch.cat([output.maps for _, output in _batches(network, data, index)])
-    size = (data.frames.shape[-2], data.frames.shape[-1])
-    return index, score_maps(raw, size, network.output_stride)
+    Args:
+        network: trained.
+        clips: clips of both cameras.
+        background: how the network's pictures lose their background.
+    """
+    data = FrameSet(clips, background)
+    shown = (data.labels != BACKGROUND).nonzero().flatten()
+    return metrics.accuracy(_outputs(network, data, shown).logits, data.labels[shown])
 
 
 def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
@@ -110,7 +106,8 @@ def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str
     """
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
-    index, scores = _before_scores(network, data, masks)
+    index = _judged(data, masks)
+    scores = _scores(network, data, _outputs(network, data, index).maps)
     return metrics.best_threshold(scores[:, BEFORE], masks[index]).threshold
 
 
@@ -127,22 +124,41 @@ def evaluate(
 
     Returns:
         The report.
+
+    Raises:
+        TccamError: if no frame of the camera *before* shows an illegal object.
     """
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
     occupied = torch.cat([clip.occupied for clip in clips])
+    index = _judged(data, masks)
     shown = (data.labels != BACKGROUND).nonzero().flatten()
-    right = [
-        output.logits.argmax(1) == data.labels[part]
-        for part, output in _batches(network, data, shown)
-    ]
-    index, scores = _before_scores(network, data, masks)
+    output = _outputs(network, data, shown)
+    scores = _scores(network, data, output.maps[torch.isin(shown, index)])
     truth, before = masks[index], scores[:, BEFORE]
     return Report(
-        accuracy=float(torch.cat(right).float().mean()),
+        accuracy=metrics.accuracy(output.logits, data.labels[shown]),
         iou_argmax=float(metrics.frame_iou(metrics.argmax_mask(scores), truth).mean()),
         iou_threshold=float(metrics.frame_iou(before >= threshold, truth).mean()),
         threshold=threshold,
-        pxap=float(metrics.pxap(before, truth)),
+        pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
         energy_outside=float(metrics.energy_outside(before, occupied[index]).nanmean()),
     )
+
+
+def _outputs(network: CamNet, data: FrameSet, index: Tensor, batch: int = 64) -> CamOutput:
+    """Logits and maps of some frames; pictures are prepared a batch at a time."""
+    parts = [predict(network, data.pictures(part), batch) for part in torch.split(index, batch)]
+    return CamOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _scores(network: CamNet, data: FrameSet, maps: Tensor) -> Tensor:
+    return score_maps(maps, (data.frames.shape[-2], data.frames.shape[-1]), network.output_stride)
+
+
+def _judged(data: FrameSet, masks: Tensor) -> Tensor:
+    """The frames of *before* that show an illegal object, ascending (N,)."""
+    index = ((data.labels == BEFORE) & masks.flatten(1).any(1)).nonzero().flatten()
+    if len(index) == 0:
+        raise TccamError("clips: no frame of the camera 'before' shows an illegal object")
+    return index

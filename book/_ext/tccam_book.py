@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def without_thebe(app: Sphinx, _config: Config) -> None:
 def hide_markers(_app: Sphinx, docname: str, source: list[str]) -> None:
     """Leave out of the pages what tells nbval to check a cell; the notebook file keeps it."""
     if docname.startswith("notebooks/"):
-        source[0] = source[0].replace('"# NBVAL_CHECK_OUTPUT\\n",', "")
+        source[0] = re.sub(r'"# NBVAL_\w+_OUTPUT\\n",', "", source[0])
 
 
 def skip_tuple_fields(_app: Sphinx, _what: str, _name: str, found: object, *_: Any) -> bool | None:

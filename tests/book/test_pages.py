@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
@@ -144,8 +145,14 @@ def _look(browser, url, width, theme):
     return made
 
 
+@cache
 def soup(page):
     return BeautifulSoup((SITE / page).read_text(encoding="utf-8"), "html.parser")
+
+
+@cache
+def anchors(page):
+    return {element["id"] for element in soup(page).find_all(id=True)}
 
 
 @every_page
@@ -205,8 +212,8 @@ def test_links_lead_somewhere(address, page):
         if not path.is_file():
             broken.append(link["href"])
         elif target.fragment and path.suffix == ".html":
-            there = soup(path.relative_to(SITE).as_posix())
-            if not there.find(id=unquote(target.fragment)):
+            there = anchors(path.relative_to(SITE).as_posix())
+            if unquote(target.fragment) not in there:
                 broken.append(link["href"])
     assert broken == []
 
