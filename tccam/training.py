@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tccam import background
 from tccam.data.belt import BeltClip, BeltConfig, SyntheticBelt

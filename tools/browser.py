@@ -10,11 +10,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 __all__ = ["SITE", "chromium", "new_context", "pages", "serve"]
 
-SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -76,7 +78,8 @@ def new_context(
     return context, elsewhere
 
 
-def pages(site: Path = SITE) -> list[str]:
-    """The pages of the book, as paths below the site."""
-    found = (p.relative_to(site).as_posix() for p in site.rglob("*.html"))
-    return sorted(p for p in found if p.startswith(("book/", "notebooks/")))
+def pages() -> list[str]:
+    """The pages of the book, as paths below the site, in the order of the table of contents."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [toc["root"]] + [page["file"] for part in toc["parts"] for page in part["chapters"]]
+    return [f"{file}.html" for file in files]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from normalise import Json, dumps, normalise, outputs_of, traces
+from normalise import PROGRESS, Json, dumps, normalise, outputs_of, traces
 
 __all__ = ["Finding", "check_notebook", "check_quotes", "glued"]
 
@@ -31,7 +31,6 @@ REGISTRIES = re.compile(r"py[p]i\.org|python[h]osted|registry\.npm[j]s|deb\.debi
 PARAMETER = re.compile(r"[A-Z][A-Z0-9_]*")
 QUOTE_ROLE = re.compile(r"\{glue:?(?P<kind>\w*)\}`(?P<text>[^`]+)`")
 QUOTE_BLOCK = re.compile(r"^[`:]{3,}\{glue:?\w*\}[ \t]+(?P<text>\S+)", re.MULTILINE)
-PROGRESS = re.compile(r"\d%\|[^|\n]*\|")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 
-__all__ = ["dumps", "normalise", "outputs_of", "traces"]
+__all__ = ["PROGRESS", "dumps", "normalise", "outputs_of", "traces"]
 
 Json = dict[str, Any]
 
@@ -35,6 +35,7 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
 PLAYER_ID = re.compile(r"\banim([0-9a-f]{32})\b")  # what matplotlib's to_jshtml calls its players
+PROGRESS = re.compile(r"\d%\|[^|\n]*\|")  # what tqdm draws
 BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\\\n]+")
 
 
@@ -66,10 +67,13 @@ def normalise(notebook: Json, name: str) -> Json:
         count += ran
         cell["execution_count"] = count if ran else None
         cell["outputs"] = _outputs(cell["outputs"], cell["execution_count"])
-    stable = {
-        found: hashlib.md5(f"{name} {index}".encode()).hexdigest()
-        for index, found in enumerate(_random_ids(made))
-    }
+    ids = _random_ids(made)
+    if WIDGETS in made["metadata"].get("widgets", {}):
+        state = made["metadata"]["widgets"][WIDGETS]["state"]
+        made["metadata"]["widgets"][WIDGETS]["state"] = {i: state[i] for i in ids if i in state}
+        if not ids:
+            del made["metadata"]["widgets"]
+    stable = {i: hashlib.md5(f"{name} {n}".encode()).hexdigest() for n, i in enumerate(ids)}
     text = HEX_ID.sub(lambda match: stable.get(match[0], match[0]), dumps(made))
     return dict(nbformat.reads(text, as_version=4))
 
@@ -126,10 +130,12 @@ def _cell_id(cell: Json, index: int, seen: set[str]) -> str:
 
 
 def _outputs(outputs: list[Json], count: int | None) -> list[Json]:
-    """Outputs without stderr (progress bars, warnings); what was printed in pieces is one again."""
+    """Outputs without stderr and progress bars; what was printed in pieces is one again."""
     kept: list[Json] = []
     for output in outputs:
         if output["output_type"] == "stream" and output["name"] == "stderr":
+            continue
+        if PROGRESS.search(output.get("data", {}).get("text/plain", "")):
             continue
         if output["output_type"] == "execute_result":
             output["execution_count"] = count
@@ -141,7 +147,7 @@ def _outputs(outputs: list[Json], count: int | None) -> list[Json]:
 
 
 def _random_ids(notebook: Json) -> list[str]:
-    """The ids that widgets and players draw at random, in an order that does not depend on them."""
+    """Ids drawn at random for players and for the widgets that are shown, in a fixed order."""
     state: Json = notebook["metadata"].get("widgets", {}).get(WIDGETS, {}).get("state", {})
     found: list[str] = []
 
@@ -155,12 +161,13 @@ def _random_ids(notebook: Json) -> list[str]:
         for _, text in outputs_of(cell):
             found += [name for name in PLAYER_ID.findall(text) if name not in found]
             visit(text)
-    # No output leads to the links between widgets: sort them by content and by what they link.
+    # No output leads to the links between widgets, but they lead to widgets that are shown.
     known = {name: str(index) for index, name in enumerate(found)}
 
     def content(name: str) -> str:
         return HEX_ID.sub(lambda match: known.get(match[0], ""), str(state[name]))
 
     for name in sorted(state, key=content):
-        visit(name)
+        if known.keys() & HEX_ID.findall(str(state[name])):
+            visit(name)
     return found

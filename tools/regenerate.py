@@ -162,7 +162,13 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> Measured
     started = time.perf_counter()
     try:
         papermill.execute_notebook(
-            source, target, parameters, kernel_name=KERNEL, cwd=source.parent, language="python"
+            source,
+            target,
+            parameters,
+            kernel_name=KERNEL,
+            language="python",
+            cwd=source.parent,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP on localhost
         )
     except papermill.PapermillExecutionError as error:
         trace = ANSI.sub("", "\n".join(error.traceback))

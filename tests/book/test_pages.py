@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import ea
 
 from browser import SITE, chromium, new_context, pages, serve  # noqa: E402
 
-PAGES = pages() or ["book/index.html"]  # without a book, the fixture below says so
+PAGES = pages()
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
 VENDORED = (ROOT / "book" / "_static" / "vendor" / "mathjax").is_dir()
 NETWORKS = ("https://cdn.jsdelivr.net/", "https://cdnjs.cloudflare.com/")

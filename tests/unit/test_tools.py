@@ -160,6 +160,23 @@ class TestNormalise:
         assert len(set(re.findall(r"[0-9a-f]{32}", first))) == 4
         assert "0" * 32 not in first
 
+    def test_progress_bars_leave_nothing_behind(self):
+        bar, box = "a" * 32, "b" * 32
+        view = {"application/vnd.jupyter.widget-view+json": {"model_id": bar}}
+        shown = {"application/vnd.jupyter.widget-view+json": {"model_id": box}}
+        bar_output = display({**view, "text/plain": " 0%|          | 0/60 [00:00<?, ?it/s]"})
+        nb = notebook(code("fit()", [bar_output]), code("w", [display(shown)]))
+        state = {bar: {"state": {"value": "00:07"}}, box: {"state": {"value": 1}}}
+        state["c" * 32] = {"model_name": "LayoutModel", "state": {}}
+        widgets = {"application/vnd.jupyter.widget-state+json": {"state": state}}
+        nb.metadata.widgets = widgets
+        made = normalise(nb, "a")
+        assert made["cells"][3]["outputs"] == []
+        (kept,) = made["metadata"]["widgets"].values()
+        assert list(kept["state"].values()) == [{"state": {"value": 1}}]
+        del nb.cells[-1]
+        assert "widgets" not in normalise(nb, "a")["metadata"]
+
     def test_a_checksum_that_a_cell_prints_stays(self):
         digest = "d41d8cd98f00b204e9800998ecf8427e"
         made = normalise(notebook(code("x", [stream(digest)])), "a")
@@ -331,7 +348,8 @@ class TestRegenerate:
     def test_a_run_is_normalised_measured_and_repeats(self, chapters, tmp_path, capsys):
         path = chapters(
             "good",
-            code("import sys\n\nprint('bar', file=sys.stderr)\nsum(range(4))"),
+            code("import sys\n\nprint('warned', file=sys.stderr)\nsum(range(4))"),
+            code("from tqdm.auto import tqdm\n\nfor _ in tqdm(range(3)):\n    pass\nprint('done')"),
             code("import os\n\nprint(os.path.basename(os.getcwd()))"),
         )
         assert regenerate.main(["good"]) == 0
@@ -339,7 +357,8 @@ class TestRegenerate:
         made = json.loads(first)
         assert made["cells"][3]["outputs"][0]["data"]["text/plain"] == ["6"]
         assert len(made["cells"][3]["outputs"]) == 1
-        assert made["cells"][4]["outputs"][0]["text"] == ["notebooks\n"]
+        assert [o["text"] for o in made["cells"][4]["outputs"]] == [["done\n"]]  # and no bar
+        assert made["cells"][5]["outputs"][0]["text"] == ["notebooks\n"]
         assert "papermill" not in first
         line = next(s for s in made["cells"][0]["source"] if s.startswith("**Time and memory"))
         assert re.search(r"about .* s, 0\.\d GB \(measured on \d+ CPU core", line)
