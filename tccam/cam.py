@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tccam.errors import TccamError
 
@@ -79,7 +79,7 @@ def enlarge(
         picture: height and width that the network saw; None if it is ``size``.
 
     Returns:
-        float (B, C, *size).
+        float (B, C, H, W), where (H, W) is ``size``.
 
     Raises:
         TccamError: if ``maps`` has another shape or dtype.

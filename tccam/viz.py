@@ -177,6 +177,8 @@ def dots(
     axis.grid(axis="x", alpha=0.25)
 
 
+_WEBP_SIDE = 16383  # pixels: the format's limit
+
 _PLAYER = Template("""\
 <figure class="tccam-player" id="$id" role="group" aria-label="$alt" style="margin:0">
 <div style="display:flex;flex-wrap:wrap;gap:8px">$views</div>
@@ -191,8 +193,12 @@ _PLAYER = Template("""\
   const button = root.querySelector("button"), output = root.querySelector("output");
   let timer = null;
   const show = () => {
-    const place = last ? bar.value / last * 100 : 0;
-    views.forEach(view => { view.style.backgroundPosition = place + "% 0"; });
+    const part = (index, count) => (count > 1 ? index / (count - 1) * 100 : 0) + "%";
+    views.forEach(view => {
+      const columns = +view.dataset.columns, rows = +view.dataset.rows, k = +bar.value;
+      view.style.backgroundPosition =
+        part(k % columns, columns) + " " + part(Math.floor(k / columns), rows);
+    });
     output.textContent = bar.value + " / " + last;
   };
   const stop = () => { clearInterval(timer); timer = null; button.textContent = "▶ Play"; };
@@ -213,7 +219,7 @@ def player(
 ) -> HTML:
     """A clip that can be played, scrubbed and stepped with the keyboard, on any page.
 
-    It needs no kernel and no network: the frames travel with the page as one WebP strip a view.
+    It needs no kernel and no network: the frames travel with the page as one WebP sheet a view.
     It does not start by itself, out of respect for readers who asked for less motion.
 
     Args:
@@ -221,7 +227,7 @@ def player(
         alt: what a reader who cannot see it should know.
         fps: frames per second.
         start: the frame to show first.
-        width: of one view on a wide screen, CSS pixels.
+        width: of one view on a wide screen, CSS pixels; larger frames are made smaller.
 
     Returns:
         An IPython HTML object.
@@ -233,22 +239,17 @@ def player(
         raise TccamError(f"views: expected the same number of frames in each, got {lengths}")
     count, parts, digest = next(iter(lengths.values())), [], hashlib.sha256(alt.encode())
     for title, frames in views.items():
-        strip = np.concatenate([picture(frame) for frame in frames], axis=1)
-        coded, data = cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 82])
-        if not coded or strip.shape[1] > 16383:
-            raise TccamError(
-                f"views[{title!r}]: a WebP strip holds 16383 pixels in width, got {strip.shape[1]};"
-                " show fewer or smaller frames"
-            )
-        digest.update(data.tobytes())
+        data, columns, rows = _sheet(frames, width, title)
+        digest.update(data)
         height, across = frames.shape[-2:]
-        sheet = base64.b64encode(data.tobytes()).decode()
+        sheet = base64.b64encode(data).decode()
         parts.append(
             f'<div style="flex:1 1 {min(width, 240)}px;max-width:{width}px">'
             f'<div style="font-size:.85em">{html.escape(title)}</div>'
-            f'<div data-sheet style="aspect-ratio:{across}/{height};border-radius:4px;'
+            f'<div data-sheet data-columns="{columns}" data-rows="{rows}" '
+            f'style="aspect-ratio:{across}/{height};border-radius:4px;'
             f"image-rendering:pixelated;background:url(data:image/webp;base64,{sheet}) 0 0/"
-            f'{count * 100}% 100%"></div></div>'
+            f'{columns * 100}% {rows * 100}%"></div></div>'
         )
     fields: dict[str, Any] = {
         "id": f"player-{digest.hexdigest()[:10]}",
@@ -260,3 +261,24 @@ def player(
         "wait": round(1000 / (fps or 12.0)),
     }
     return HTML(_PLAYER.substitute(fields))
+
+
+def _sheet(frames: Tensor, width: int, title: str) -> tuple[bytes, int, int]:
+    """All frames in one WebP picture, row by row: its bytes, columns and rows."""
+    tiles = [picture(frame) for frame in frames]
+    height, across = tiles[0].shape[:2]
+    if across > width:
+        height, across = max(1, round(height * width / across)), width
+        tiles = [cv2.resize(tile, (across, height), interpolation=cv2.INTER_AREA) for tile in tiles]
+    columns = min(len(tiles), _WEBP_SIDE // across)
+    rows = -(-len(tiles) // columns)
+    if rows * height > _WEBP_SIDE:
+        raise TccamError(f"views[{title!r}]: {len(tiles)} frames are too many for one sheet")
+    sheet = np.zeros((rows * height, columns * across, 3), np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        sheet[row * height :, column * across :][:height, :across] = tile
+    coded, data = cv2.imencode(".webp", sheet[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 82])
+    if not coded:
+        raise TccamError(f"views[{title!r}]: OpenCV could not encode it as WebP")
+    return data.tobytes(), columns, rows
