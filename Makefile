@@ -17,6 +17,7 @@ export PYTHON
 BIN := .venv/bin
 SPHINX := $(BIN)/jupyter-book build . --path-output . --warningiserror --nitpick --keep-going
 
+.NOTPARALLEL:
 .PHONY: book test serve env lock notebooks html lint unit nbval browser bench clean
 book: notebooks html
 	@echo "The book is ready: _build/html/index.html   (make serve opens it on localhost)"
@@ -60,7 +61,7 @@ bench: env
 
 # Resolve the newest versions that pyproject.toml admits, for every platform and Python at once.
 lock: env
-	uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
+	PATH="$$PATH:.cache/uv/bin" uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock pyproject.toml
 
 clean:

@@ -165,7 +165,8 @@ def explain(
 
     The map is relu'd, brought to its size by :func:`enlarge`, then normalised, so that its peak is
     1 at the size you asked for. A model with an ``output_stride`` (CamNet) has its cells put where
-    the network looks; those of any other are taken for tiles. The gradient is the logit's, not a
+    the network looks; those of any other are taken for tiles, as other implementations do, and as
+    Score-CAM does with its masks. The gradient is the logit's, not a
     probability's, which would fade wherever the network is sure. The model runs in evaluation mode
     and is left as it was found: modes, gradients, hooks and statistics, also after an error. Works
     under ``torch.no_grad`` and with frozen parameters.

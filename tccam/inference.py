@@ -69,7 +69,8 @@ class Report:
         iou_threshold: IoU of the mask at a threshold that was chosen on validation clips.
         threshold: that threshold.
         pxap: area under the pixels' precision-recall curve.
-        energy_outside: share of the map's energy that lies outside every object.
+        energy_outside: share of the map's energy that lies outside every object; frames whose map
+            is 0 everywhere have no such share and are left out.
     """
 
     accuracy: float

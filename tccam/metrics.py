@@ -494,8 +494,9 @@ def max_box_acc(
 def energy_outside(maps: Tensor, objects: Tensor) -> Tensor:
     """Share of a map's energy outside every object, ``Σ_{p ∉ O} M(p) / Σ_p M(p)``.
 
-    The bias of a classifier: what it looks at that cannot be what we ask about. A map that is
-    spread evenly gets the share of the picture that is no object, which is the number to beat.
+    The bias of a classifier: how much of its evidence lies where nothing is that we ask about. A
+    map that is spread evenly gets the share of the picture that is no object, which is the number
+    to beat. Nobody gets 0: a coarse cell beside an object sees a part of it.
 
     Args:
         maps: float (B, H, W), not negative: apply relu first.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
+import torchvision
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -42,29 +43,42 @@ def sources_hash() -> str:
 
 
 def fingerprint(config: DataclassInstance) -> str:
-    """The name of a run: configuration, library sources and PyTorch, 16 hexadecimal digits."""
-    facts = [asdict(config), sources_hash(), torch.__version__]
+    """The name of a run: configuration, sources, PyTorch and torchvision, 16 hexadecimal digits."""
+    facts = [asdict(config), sources_hash(), torch.__version__, torchvision.__version__]
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def provenance() -> dict[str, Any]:
     """Where a result comes from: versions, machine and commit (None outside a checkout)."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
         "sources": sources_hash(),
     }
+
+
+def _commit() -> str | None:
+    """The commit that these sources are from, "-dirty" when they have changed since."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not somebody else's repository
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 class RunStore:
@@ -116,8 +130,9 @@ class RunStore:
         self._write(self.root / key / "run.json", text.encode())
 
     def remove(self, key: str, name: str) -> None:
-        """Forget the tensors saved under ``name``."""
-        (self.root / key / f"{name}.safetensors").unlink(missing_ok=True)
+        """Forget the tensors saved under ``name``, and what a killed process left of them."""
+        for path in (self.root / key).glob(f"*{name}.safetensors*"):
+            path.unlink(missing_ok=True)
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:

@@ -81,9 +81,18 @@ class TrainConfig:
                 f"TrainConfig.batch: expected a multiple of num_classes={self.num_classes}, "
                 f"got {self.batch}"
             )
-        for name in ("steps", "threads"):
-            if getattr(self, name) < 1:
-                raise TccamError(f"TrainConfig.{name}: expected at least 1")
+        limits: dict[str, tuple[float, float]] = {
+            "steps": (1, 10**9), "lr": (0, float("inf")), "momentum": (0, 1),
+            "weight_decay": (0, 1), "warmup": (0, 10**9), "power": (0, 100),
+            "clip_norm": (0, float("inf")), "brightness": (0, 1), "seed": (0, 2**40),
+            "threads": (1, 4096),
+        }  # fmt: skip
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not low <= value <= high:
+                raise TccamError(f"TrainConfig.{name}: expected {low} … {high}, got {value!r}")
+            if type(getattr(TrainConfig, name)) is int and not isinstance(value, int):
+                raise TccamError(f"TrainConfig.{name}: expected a whole number, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -175,8 +184,9 @@ def fit(
 ) -> Run:
     """Train, or return the finished run when the store has it.
 
-    An interrupted run goes on at its last checkpoint and ends with the same weights, to the bit, as
-    one that was never interrupted: every batch is a function of the seed and the step alone.
+    An interrupted run goes on at its last checkpoint: every batch is a function of the seed and the
+    step alone. On the CPU of one machine, with the same number of threads, it ends with the same
+    weights, to the bit, as a run that was never interrupted.
 
     Args:
         config: what to train.
@@ -189,7 +199,8 @@ def fit(
         The finished run.
 
     Raises:
-        TccamError: if ``belt`` is not the belt of ``config.data``, or training diverges.
+        TccamError: if ``belt`` is not the belt of ``config.data``, ``checkpoint_every`` is not
+            positive, a class has no frame, or training diverges.
 
     Example:
         >>> import tempfile
@@ -203,6 +214,8 @@ def fit(
     belt = belt or SyntheticBelt(config.data)
     if belt.config != config.data:
         raise TccamError("belt: its configuration is not the run's config.data")
+    if checkpoint_every < 1:
+        raise TccamError(f"checkpoint_every: expected at least 1 step, got {checkpoint_every}")
     store, key = store or RunStore(), fingerprint(config)
     with _threads(config.threads):
         record = store.finished(key)
@@ -259,18 +272,16 @@ def _train(
         optimizer.step()
         losses.append(loss.detach())
         if (step + 1) % checkpoint_every == 0 and step + 1 < config.steps:
+            _finite(losses)
             _checkpoint(store, key, network, optimizer, losses, spent, started)
-    curve = torch.stack(losses).cpu()
-    if not curve.isfinite().all():
-        first = int((~curve.isfinite()).nonzero()[0])
-        raise TccamError(f"training diverged: the loss at step {first} is {curve[first]}")
+    curve = _finite(losses)
+    store.save(key, "weights", network.state_dict())
     record = {
         "config": asdict(config),
         "losses": curve.tolist(),
         "seconds": spent + time.monotonic() - started,
         "provenance": provenance(),
     }
-    store.save(key, "weights", network.state_dict())
     store.finish(key, record)
     store.remove(key, "checkpoint")
     return record
@@ -327,6 +338,15 @@ def _batch(
             mirrored = torch.rand(len(index), generator=draws) < 0.5
             images[mirrored] = images[mirrored].flip(axis)
     return images, labels
+
+
+def _finite(losses: Sequence[Tensor]) -> Tensor:
+    """The losses as one tensor on the CPU, or an error that names the first that is no number."""
+    curve = torch.stack(list(losses)).cpu()
+    if not curve.isfinite().all():
+        first = int((~curve.isfinite()).nonzero()[0])
+        raise TccamError(f"training diverged: the loss at step {first} is {curve[first]}")
+    return curve
 
 
 def _checkpoint(

@@ -6,8 +6,8 @@ set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 BACKEND=${UV_TORCH_BACKEND:-$(cat .venv/.torch-backend 2>/dev/null || true)}
-KEY="$(cat requirements.lock pyproject.toml tools/env.sh | cksum) $PWD $BACKEND"
-[ "$(cat .venv/.ready 2>/dev/null || true)" = "$KEY" ] && exit 0
+KEY="$(cat requirements.lock pyproject.toml tools/env.sh | cksum) $PWD $BACKEND $("$PYTHON" -V)"
+if [ "$(cat .venv/.ready 2>/dev/null || true)" = "$KEY" ] && .venv/bin/python -c ''; then exit 0; fi
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "tccam needs Python 3.11 or newer; '$PYTHON' is not. Try: make PYTHON=python3.12" >&2

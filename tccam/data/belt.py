@@ -55,9 +55,10 @@ class BeltConfig:
         test: clips of each camera in the test split.
         seed: names the whole data set: cameras, belt, objects, noise.
         lead_in: empty frames at the start of each clip; they feed the class *background*.
-        objects: mean number of objects in view.
+        objects: mean number of objects whose centre is in view.
         object_size: smallest and largest length of an object, as a share of the height.
-        cue_size: diameter of the tell-tale print, as a share of the object's width.
+        cue_size: diameter of the tell-tale print, as a share of a carton's width (0.46 of its
+            length); 0 for none.
         speed: of the belt to the right, pixels a frame.
         motion: "constant", "varying" (a slow sine), "stop-and-go" (12 frames of travel, 6 of
             rest) or "jitter" (a new speed each frame).
@@ -411,7 +412,7 @@ class BeltClip(Clip):
 
     @cached_property
     def _shake(self) -> NDArray[np.int64]:
-        """Where the camera looks at each frame, (rows, columns) in pixels, (T, 2)."""
+        """How far the picture has moved at each frame, (rows, columns) in pixels, (T, 2)."""
         reach, draws = self._config.shake, Draws(_MOTION, *self._key, 1)
         options = range(-reach, reach + 1)
         return np.array([[draws.choice(options) for _ in range(2)] for _ in range(len(self))])
@@ -602,6 +603,9 @@ def _value_noise(height: int, period: int, cell: int, draws: Draws) -> NDArray[n
 
 
 def _noise_table(sigma: float) -> Ints:
-    """Normal noise for each of 256 equally likely bytes, grey levels, (256,)."""
+    """Normal noise for each of 256 equally likely bytes, whole grey levels, (256,).
+
+    Rounding absorbs the last bits in which machines differ.
+    """
     normal = NormalDist()
     return np.array([round(sigma * normal.inv_cdf((i + 0.5) / 256)) for i in range(256)], np.int32)

@@ -133,7 +133,7 @@ def _bottle(canvas: _Canvas, length: float, tint: Color, draws: Draws) -> None:
     v = y / radius
     body = np.maximum(np.abs(y) - radius, _box(canvas.x + half * 0.06, y, half * 0.9, wide, 3.0))
     canvas.shadow(np.maximum(body, _box(canvas.x, y, half, wide, 2.0)), length * 0.09)
-    rim = np.abs(v) ** 3
+    rim = np.abs(v) * v * v
     shade = 0.78 + 0.34 * _stripe(v, -0.3, 0.7) - 0.22 * rim
     canvas.paint(body, tint, 0.48 + 0.42 * rim, shade, 0.35 + 0.65 * _stripe(v, -0.38, 0.28))
     canvas.paint(
@@ -196,7 +196,7 @@ def _bag(canvas: _Canvas, length: float, tint: Color, draws: Draws) -> None:
     # A closed wobbling outline without arctan: harmonics of the direction's cosine and sine.
     c, s = x / reach, y / reach
     wobble = draws.uniform(-0.07, 0.07) * (c * c - s * s) + draws.uniform(-0.09, 0.09) * 2 * c * s
-    wobble += draws.uniform(-0.08, 0.08) * (4 * c**3 - 3 * c) + 0.06 * (3 * s - 4 * s**3)
+    wobble += draws.uniform(-0.08, 0.08) * c * (4 * c * c - 3) + 0.06 * s * (3 - 4 * s * s)
     outline = (reach - half * (0.86 + wobble)) * 0.85
     canvas.shadow(outline, length * 0.1)
     film = (206.0, 206.0, 214.0)
@@ -240,8 +240,8 @@ def draw(kind: str, length: float, turns: float, cue: float, draws: Draws) -> Sp
         kind: one of :data:`LEGAL` or :data:`ILLEGAL`.
         length: of the object along its axis, in pixels.
         turns: direction of the axis, in turns (1 = 360°), clockwise from the x axis.
-        cue: diameter of the tell-tale print, as a share of the object's width; legal objects
-            have none.
+        cue: diameter of the tell-tale print, as a share of a carton's width, which is 0.46 of its
+            length; 0 for none. Legal objects have none.
         draws: where colours, creases and places come from.
 
     Returns:
@@ -250,6 +250,6 @@ def draw(kind: str, length: float, turns: float, cue: float, draws: Draws) -> Sp
     canvas = _Canvas(length, turns)
     tint = draws.choice(_PET)
     _BODIES[kind](canvas, length, tint, draws)
-    if kind in ILLEGAL:
+    if kind in ILLEGAL and cue > 0:
         _cue(canvas, kind, length, cue * length * 0.46, draws)
     return Sprite(kind, canvas.planes())

@@ -101,6 +101,8 @@ def test_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     resumed = fit(config, store=store, progress=False)
     assert torch.equal(weights(resumed.network), weights(whole.network))
     assert torch.equal(resumed.losses, whole.losses)
+    left = sorted(path.name for path in checkpoint.parent.iterdir())
+    assert left == ["run.json", "weights.safetensors"]
 
 
 def test_it_learns_and_is_judged(tmp_path: Path) -> None:
@@ -141,8 +143,11 @@ def test_frame_set_matches_its_clips() -> None:
     index = torch.tensor([0, 30, 95])
     assert torch.equal(data.pictures(index)[1] * 255, belt.train[1].frames[6].float())
     assert data.labels[24:48].equal(belt.train[1].labels)
-    empty = FrameSet(belt.train, "subtract")
-    assert empty.pictures(index).abs().mean() < 0.15
+    subtracted = FrameSet(belt.train, "subtract").pictures(index)
+    for picture, clip, t in zip(subtracted, (0, 1, 3), (0, 6, 23), strict=True):
+        frames = belt.train[clip].frames.float()
+        expected = (frames[t] - frames.quantile(0.5, dim=0, interpolation="midpoint")) / 255
+        torch.testing.assert_close(picture, expected, atol=1e-6, rtol=0)
 
 
 def test_two_classes_take_the_cameras_label(tmp_path: Path) -> None:
@@ -171,6 +176,10 @@ def test_predict_leaves_the_mode_and_cuts_batches_right(tmp_path: Path) -> None:
         ({"num_classes": 4}, "num_classes"),
         ({"batch": 7}, "multiple"),
         ({"steps": 0}, "steps"),
+        ({"steps": 2.5}, "whole number"),
+        ({"lr": float("nan")}, "lr"),
+        ({"warmup": -5}, "warmup"),
+        ({"brightness": 9.0}, "brightness"),
     ],
 )
 def test_bad_configurations(changes: dict[str, object], message: str) -> None:
@@ -180,6 +189,8 @@ def test_bad_configurations(changes: dict[str, object], message: str) -> None:
 
 def test_bad_data(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
+    with pytest.raises(TccamError, match="checkpoint_every"):
+        fit(CONFIG, store=store, checkpoint_every=0, progress=False)
     with pytest.raises(TccamError, match="belt"):
         fit(CONFIG, belt=SyntheticBelt(replace(DATA, seed=5)), store=store, progress=False)
     full = replace(CONFIG, data=replace(DATA, lead_in=0, objects=8.0))
@@ -194,10 +205,20 @@ def test_bad_data(tmp_path: Path) -> None:
 
 
 def test_diverging_training_says_where(tmp_path: Path) -> None:
-    wild = replace(CONFIG, lr=1e30, clip_norm=1e30)
-    with pytest.raises(TccamError, match="diverged: the loss at step"):
-        fit(wild, store=RunStore(tmp_path), progress=False)
-    assert RunStore(tmp_path).finished(fingerprint(wild)) is None
+    wild, store = replace(CONFIG, lr=1e30, clip_norm=1e30), RunStore(tmp_path)
+    for _ in range(2):  # the second time neither: no broken checkpoint is resumed from
+        with pytest.raises(TccamError, match="diverged: the loss at step"):
+            fit(wild, store=store, checkpoint_every=11, progress=False)
+        assert store.finished(fingerprint(wild)) is None
+        assert store.load(fingerprint(wild), "checkpoint") is None
+
+
+def test_a_run_is_kept_where_there_is_no_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    run = fit(replace(CONFIG, steps=2, warmup=1), store=RunStore(tmp_path), progress=False)
+    assert run.provenance["commit"] is None
 
 
 def test_store_names_broken_files(tmp_path: Path) -> None:
