@@ -145,7 +145,9 @@ def panels(
     for axis, (title, image) in zip(axes.flat, images.items(), strict=False):
         axis.imshow(picture(image))
         axis.set_title(title)
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(visible=True, color="0.75", linewidth=0.8)
     return figure, list(axes.flat)
 
 

@@ -7,8 +7,9 @@
 
 A chapter that fails stays as it was: the failing cell and its error are printed, the other chapters
 still run, and the command fails in the end. A chapter that succeeds is normalised and replaced in
-one step, its **Time and memory** line is brought up to date, and ``book/status.json`` notes what
-it took on this machine.
+one step. Networks come from the run store. When the store has none that today's library trained,
+each chapter trains its own, and is measured: its **Time and memory** line is brought up to date and
+``book/status.json`` notes what it took on this machine.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ import os
 import platform
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from normalise import Json, dumps, normalise, traces
+
+from tccam.store import sources_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -66,7 +70,10 @@ class ChapterError(Exception):
 
 
 def regenerate(
-    name: str, parameters: dict[str, Any] | None = None, output: Path | None = None
+    name: str,
+    parameters: dict[str, Any] | None = None,
+    output: Path | None = None,
+    cold: bool = True,
 ) -> Measured:
     """Run one chapter and replace it, or write it to the folder ``output`` when that is given.
 
@@ -74,6 +81,7 @@ def regenerate(
         name: the chapter's name, ``the-belt`` for ``notebooks/the-belt.ipynb``.
         parameters: values for the chapter's parameters; only together with ``output``.
         output: folder to write to; the committed chapter and the status then stay as they are.
+        cold: whether the chapter trains everything itself, and its time is noted.
 
     Raises:
         ChapterError: if there is no such chapter, a cell fails, or an output names this machine.
@@ -84,7 +92,8 @@ def regenerate(
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         ran = Path(folder) / source.name
-        measured = _run_apart(source, ran, parameters or {})
+        with _store_of_its_own(Path(folder) / "runs") if cold else nullcontext():
+            measured = _run_apart(source, ran, parameters or {})
         notebook = normalise(nbformat.read(ran, as_version=4), name)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -93,9 +102,10 @@ def regenerate(
     found = [f"cell {index}: {sentence}" for index, sentence in traces(notebook)]
     if found:
         raise ChapterError("\n".join(["it shows what differs between machines:", *found]))
-    _update_time_line(notebook, measured, datetime.date.today())
+    if cold:
+        _update_time_line(notebook, measured, datetime.date.today())
+        _note_status(name, measured)
     _replace(source, dumps(notebook))
-    _note_status(name, measured)
     return measured
 
 
@@ -199,6 +209,28 @@ def _note_status(name: str, measured: Measured) -> None:
     _replace(STATUS, json.dumps(status, indent=1, sort_keys=True) + "\n")
 
 
+@contextmanager
+def _store_of_its_own(folder: Path) -> Iterator[None]:
+    """An empty run store inside the block; what is in it then goes to the store outside."""
+    outside = Path(os.environ["TCCAM_RUNS"])
+    os.environ["TCCAM_RUNS"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ["TCCAM_RUNS"] = str(outside)
+        outside.mkdir(parents=True, exist_ok=True)
+        for run in folder.glob("*/"):
+            if not (outside / run.name / "run.json").exists():
+                shutil.rmtree(outside / run.name, ignore_errors=True)
+                shutil.move(run, outside / run.name)
+
+
+def _store_is_cold() -> bool:
+    """Whether the run store has no run that the present library trained."""
+    records = Path(os.environ["TCCAM_RUNS"]).glob("*/run.json")
+    return not any(f'"sources": "{sources_hash()}"' in record.read_text() for record in records)
+
+
 def _cores() -> int:
     """The CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -277,10 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = names or sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
     failed = []
     with _inside_the_checkout():
+        cold = _store_is_cold()
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
             try:
-                took = regenerate(name, parameters, options.output)
+                took = regenerate(name, parameters, options.output, cold)
             except ChapterError as error:
                 failed.append(name)
                 print(f"{name} failed, and stays as it was:\n{error}", file=sys.stderr)
