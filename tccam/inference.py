@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tccam import cam, metrics
@@ -53,7 +54,7 @@ def score_maps(maps: Tensor, size: tuple[int, int], stride: int | None) -> Tenso
     Returns:
         float (B, C, H, W) in [0, 1].
     """
-    return cam.normalize(cam.enlarge(maps, size, stride))
+    return cam.normalize(cam.enlarge(F.relu(maps), size, stride))
 
 
 @dataclass(frozen=True)
