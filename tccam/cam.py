@@ -224,7 +224,11 @@ def explain(
         own = layer is getattr(model, "features", None)
         stride = getattr(model, "output_stride", None) if own else None
         maps = enlarge(maps[:, None], size or picture, stride, picture)[:, 0]
-    return normalize(maps) if normalized else maps
+    if not normalized:
+        return maps
+    # First by the peak: gradients are h·w times smaller than maps, and `normalize` drops the small.
+    peak = maps.amax((-2, -1), keepdim=True)
+    return normalize(maps / peak.clamp_min(torch.finfo(maps.dtype).tiny))
 
 
 @dataclass(frozen=True, eq=False)

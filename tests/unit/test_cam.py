@@ -259,9 +259,11 @@ def test_maps_are_relud_enlarged_then_normalised() -> None:
     net, images = camnet(), random(2, 3, 61, 83)
     native = explain(net, images, 0, size="map", normalized=False)
     placed = enlarge(native[:, None], (61, 83), stride=4)[:, 0]
-    assert torch.equal(explain(net, images, 0), normalize(placed))
+    peak = placed.amax((-2, -1), keepdim=True)
+    assert torch.equal(explain(net, images, 0), normalize(placed / peak))
     assert torch.equal(explain(net, images, 0, normalized=False), placed)
-    assert torch.equal(explain(net, images, 0, size="map"), normalize(native))
+    peak = native.amax((-2, -1), keepdim=True)
+    assert torch.equal(explain(net, images, 0, size="map"), normalize(native / peak))
     assert explain(net, images, 0).amax(dim=(1, 2)).min() > 0.999
     # The cells of a layer whose place in the picture is not known are taken for tiles.
     stem = net.features[0]
@@ -269,6 +271,17 @@ def test_maps_are_relud_enlarged_then_normalised() -> None:
     tiles = F.interpolate(native[:, None], (61, 83), mode="bilinear", align_corners=False)[:, 0]
     whole = explain(net, images, 0, method="gradcam", layer=stem, normalized=False)
     assert torch.equal(whole, tiles)
+
+
+@pytest.mark.parametrize("method", ["cam", "gradcam", "layercam", "hirescam", "xgradcam"])
+def test_explanations_do_not_depend_on_the_scale_of_the_logits(method: str) -> None:
+    net, images = camnet(), random(2, 3, 37, 50)
+    loud = explain(net, images, 0, method=method)
+    with torch.no_grad():
+        net.classifier.weight.mul_(1e-6)
+    quiet = explain(net, images, 0, method=method)
+    assert quiet.amax((1, 2)).min() > 0.999
+    torch.testing.assert_close(quiet, loud, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("backbone", "stride"), [("small", 4), ("small", 16), ("resnet18", 32)])
