@@ -434,7 +434,8 @@ def pxap(
         0.8333
     """
     precision, recall, _ = precision_recall(scores, masks, thresholds)
-    return float((precision * recall.diff(prepend=recall.new_zeros(1))).sum())
+    area = (precision * recall.diff(prepend=recall.new_zeros(1))).sum()
+    return float(area.clamp(max=1.0))  # rounding may carry the sum past it
 
 
 def max_box_acc(
