@@ -1,7 +1,29 @@
 """The error that bad input gets."""
 
-__all__ = ["TccamError"]
+from collections.abc import Mapping
+
+__all__ = ["TccamError", "check_limits"]
 
 
 class TccamError(ValueError):
     """Input that cannot be used: the message names the file or argument, and what was expected."""
+
+
+def check_limits(config: object, limits: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse numbers of a configuration that are out of their limits.
+
+    Args:
+        config: a dataclass whose fields have defaults; where that is whole, so must the value be.
+        limits: field → smallest and largest value, both allowed.
+
+    Raises:
+        TccamError: names the field, what was expected and what was found.
+    """
+    kind = type(config)
+    for field, (low, high) in limits.items():
+        value, name = getattr(config, field), f"{kind.__name__}.{field}"
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise TccamError(f"{name}: expected {low} … {high}, got {value!r}")
+        if isinstance(getattr(kind, field), int) and not isinstance(value, int):
+            raise TccamError(f"{name}: expected a whole number, got {value!r}")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tccam import background
 from tccam.data.belt import BeltClip, BeltConfig, SyntheticBelt
 from tccam.data.clip import CLASSES
-from tccam.errors import TccamError
+from tccam.errors import TccamError, check_limits
 from tccam.network import CamNet
 from tccam.store import RunStore, fingerprint, provenance
 
@@ -87,12 +87,7 @@ class TrainConfig:
             "clip_norm": (0, float("inf")), "brightness": (0, 1), "seed": (0, 2**40),
             "threads": (1, 4096),
         }  # fmt: skip
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not low <= value <= high:
-                raise TccamError(f"TrainConfig.{name}: expected {low} … {high}, got {value!r}")
-            if type(getattr(TrainConfig, name)) is int and not isinstance(value, int):
-                raise TccamError(f"TrainConfig.{name}: expected a whole number, got {value!r}")
+        check_limits(self, limits)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from tccam.data.clip import CLASSES, Clip
 from tccam.data.draws import Draws, sine
 from tccam.data.sprites import ILLEGAL, LEGAL, Sprite, draw
-from tccam.errors import TccamError
+from tccam.errors import TccamError, check_limits
 
 __all__ = ["BeltClip", "BeltConfig", "BeltObject", "SyntheticBelt"]
 
@@ -111,12 +111,7 @@ class BeltConfig:
             "rotation": (-45, 45), "texture": (0, 3), "glint": (0, 1), "flicker": (0, 0.5),
             "drift": (-1, 1), "noise": (0, 64), "shake": (0, 64),
         }  # fmt: skip
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not low <= value <= high:
-                raise TccamError(f"BeltConfig.{name}: expected {low} … {high}, got {value!r}")
-            if type(getattr(BeltConfig, name)) is int and not isinstance(value, int):
-                raise TccamError(f"BeltConfig.{name}: expected a whole number, got {value!r}")
+        check_limits(self, limits)
         if self.motion not in get_args(Motion):
             raise TccamError(
                 f"BeltConfig.motion: expected one of {get_args(Motion)}, got {self.motion!r}"

@@ -226,6 +226,8 @@ def test_bottles_are_translucent_and_cues_saturated() -> None:
         ({"frames": 2.5}, "whole number"),
         ({"speed": 0.0}, "speed"),
         ({"speed": float("nan")}, "speed"),
+        ({"speed": "fast"}, "speed"),
+        ({"shake": True}, "shake"),
         ({"motion": "fast"}, "motion"),
         ({"object_size": (0.5, 0.3)}, "object_size"),
         ({"lead_in": 100}, "lead_in"),
