@@ -12,6 +12,7 @@ export JUPYTER_RUNTIME_DIR := $(CACHE)/jupyter/runtime
 export IPYTHONDIR := $(CACHE)/ipython
 export MPLCONFIGDIR := $(CACHE)/matplotlib
 export TCCAM_RUNS ?= $(CACHE)/runs
+export TCCAM_FLOWS ?= $(CACHE)/flows
 export PYTHON
 
 BIN := .venv/bin
@@ -57,7 +58,7 @@ browser: env
 	$(BIN)/pytest tests/book
 
 bench: env
-	$(BIN)/python -m benchmarks.belt
+	$(BIN)/python -m benchmarks
 
 # Resolve the newest versions that pyproject.toml admits, for every platform and Python at once.
 lock: env

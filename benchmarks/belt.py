@@ -1,18 +1,22 @@
-"""How many frames a second the synthetic belt renders on one core: `make bench`."""
+"""How many frames a second the synthetic belt renders on one core."""
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from __future__ import annotations
 
 import time
 from statistics import median
+from typing import Any
+
+import torch
 
 from tccam.data import BeltConfig, SyntheticBelt
 
 ROUNDS = 7
 
 
-def main() -> None:
+def rows() -> list[dict[str, Any]]:
+    """Frames a second for three belts, the median over clips."""
+    torch.set_num_threads(1)
+    result = []
     for name, config in {
         "128×160, as it comes": BeltConfig(),
         "128×160, everything on": BeltConfig(
@@ -27,8 +31,5 @@ def main() -> None:
             started = time.perf_counter()
             frames = len(clip.frames)
             rates.append(frames / (time.perf_counter() - started))
-        print(f"{name:<24} {median(rates):6.0f} frames a second (median of {ROUNDS} clips)")
-
-
-if __name__ == "__main__":
-    main()
+        result.append({"what": f"belt, {name}, one core", "frames_per_second": median(rates)})
+    return result

@@ -101,8 +101,11 @@ def enlarge(
         place = (torch.arange(pixels, device=maps.device) + 0.5) * (seen / pixels) - 0.5
         axes.append((2 * place / stride + 1) / cells - 1)
     rows, columns = torch.meshgrid(axes[0], axes[1], indexing="ij")
-    grid = torch.stack((columns, rows), -1).to(maps.dtype).expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    # In bfloat16 places would be a tenth of a cell off.
+    fine = torch.promote_types(maps.dtype, torch.float32)
+    grid = torch.stack((columns, rows), -1).to(fine).expand(len(maps), -1, -1, -1)
+    large = F.grid_sample(maps.to(fine), grid, padding_mode="border", align_corners=False)
+    return large.to(maps.dtype)
 
 
 def class_activation_map(features: Tensor, weight: Tensor) -> Tensor:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tccam import cam, metrics
+from tccam import cam, metrics, temporal
 from tccam.data.belt import BeltClip
 from tccam.data.clip import CLASSES
+from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
 from tccam.network import CamNet, CamOutput
+from tccam.temporal import Fusion
 from tccam.training import FrameSet
 
-__all__ = ["Report", "accuracy", "choose_threshold", "evaluate", "predict", "score_maps"]
+__all__ = [
+    "Report",
+    "accuracy",
+    "choose_threshold",
+    "evaluate",
+    "multiscale",
+    "predict",
+    "score_maps",
+    "stream",
+]
 
 BEFORE = CLASSES.index("before")
 BACKGROUND = CLASSES.index("background")
@@ -57,6 +70,138 @@ def score_maps(maps: Tensor, size: tuple[int, int], stride: int | None) -> Tenso
     return cam.normalize(cam.enlarge(F.relu(maps), size, stride))
 
 
+def multiscale(
+    network: CamNet,
+    pictures: Tensor,
+    scales: Sequence[float] = (0.5, 1.0, 2.0),
+    *,
+    flip: bool = True,
+    batch: int = 16,
+) -> Tensor:
+    """Class maps that several sizes of the picture, and its mirror image, agree on.
+
+    The mean over all views of the relu'd maps, each brought to the picture's grid, all classes in
+    one interpolation. A mirrored view is turned back there and not on its own grid: the network's
+    cells look at pixels s·i counted from the other side, and a map that is turned back cell by cell
+    lands s − 1 pixels off.
+
+    Args:
+        network: on any device.
+        pictures: float (N, 3, H, W), what the network was trained to see.
+        scales: of the picture's sides; the authors take 0.2, 0.5, 1, 2, 4, 6.
+        flip: whether every scale is also seen mirrored left to right.
+        batch: pictures at a time, at scale 1; fewer at larger scales.
+
+    Returns:
+        float (N, C, H, W) ≥ 0, on the CPU; not normalised.
+
+    Raises:
+        TccamError: if there is no scale, or one makes the picture smaller than a cell.
+
+    Example:
+        >>> network = CamNet("small")
+        >>> tuple(multiscale(network, torch.zeros(2, 3, 32, 40), (1.0, 2.0)).shape)
+        (2, 3, 32, 40)
+    """
+    if not scales or min(scales) <= 0:
+        raise TccamError(f"scales: expected positive numbers, got {tuple(scales)}")
+    height, width = pictures.shape[-2:]
+    total = torch.zeros(len(pictures), network.num_classes, height, width)
+    for scale in scales:
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        count = max(1, math.floor(batch / scale**2))
+        for first in range(0, len(pictures), count):
+            part = pictures[first : first + count]
+            if size != (height, width):
+                part = F.interpolate(
+                    part, size, mode="bilinear", align_corners=False, antialias=True
+                )
+            views = torch.cat((part, part.flip(-1))) if flip else part
+            maps = predict(network, views, batch=len(views)).maps
+            maps = cam.enlarge(F.relu(maps), (height, width), network.output_stride, size)
+            here = total[first : first + len(part)]
+            here += maps[: len(part)]
+            if flip:
+                here += maps[len(part) :].flip(-1)
+    return total / (len(scales) * (2 if flip else 1))
+
+
+def stream(
+    network: CamNet,
+    pictures: Iterable[Tensor],
+    flows: Iterable[tuple[Tensor, Tensor]] | None = None,
+    *,
+    fusion: Fusion = "mean",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    batch: int = 16,
+) -> Iterator[Tensor]:
+    """Class maps along a clip, frame after frame, with their neighbours' help.
+
+    The maps of each frame are computed once and serve three frames: as centre, and as neighbour of
+    the frames before and after. Memory does not grow with the clip.
+
+    Args:
+        network: on any device.
+        pictures: of a clip in order, each float (3, H, W), what the network was trained to see.
+        flows: for each frame its flow to the previous and to the next frame, float (2, 2, h, w) in
+            cells of the maps, and bool (2, h, w), where the cell's point is seen there; see
+            :class:`tccam.data.flows.ClipFlow`. None for no neighbours.
+        fusion: "mean" or "max" over a frame and its neighbours, see
+            :func:`tccam.temporal.aggregate`.
+        scales: see :func:`multiscale`. With one scale of 1 and no flip the maps stay on the
+            network's grid, otherwise they (and the flows) lie on the picture's.
+        flip: see :func:`multiscale`.
+        batch: pictures that pass the network at a time.
+
+    Yields:
+        For each frame float (C, h, w) ≥ 0, not normalised.
+
+    Raises:
+        TccamError: if there are fewer flows than pictures, or they lie on another grid.
+    """
+    maps = _maps(network, pictures, scales, flip, batch)
+    if flows is None:
+        yield from maps
+        return
+    fields = iter(flows)
+    before: Tensor | None = None
+    here = next(maps, None)
+    while here is not None:
+        after = next(maps, None)
+        field = next(fields, None)
+        if field is None:
+            raise TccamError("flows: expected one for each picture, got fewer")
+        flow, visible = field
+        # A neighbour that does not exist is seen nowhere: any map may stand for it.
+        neighbours = [here if before is None else before, here if after is None else after]
+        seen = [
+            visible[k] if neighbour is not None else torch.zeros_like(visible[k])
+            for k, neighbour in enumerate((before, after))
+        ]
+        yield temporal.aggregate(
+            here[None],
+            [neighbour[None] for neighbour in neighbours],
+            [flow[0][None], flow[1][None]],
+            [mask[None, None] for mask in seen],
+            mode=fusion,
+        )[0]
+        before, here = here, after
+
+
+def _maps(
+    network: CamNet, pictures: Iterable[Tensor], scales: Sequence[float], flip: bool, batch: int
+) -> Iterator[Tensor]:
+    """Relu'd maps of one picture after the other, (C, h, w)."""
+    source = iter(pictures)
+    while part := list(islice(source, batch)):
+        images = torch.stack(part)
+        if tuple(scales) == (1.0,) and not flip:
+            yield from F.relu(predict(network, images, batch).maps)
+        else:
+            yield from multiscale(network, images, scales, flip=flip, batch=batch)
+
+
 @dataclass(frozen=True)
 class Report:
     """What a network is worth on some clips.
@@ -95,13 +240,24 @@ def accuracy(network: CamNet, clips: Sequence[BeltClip], background: str) -> flo
     return metrics.accuracy(_outputs(network, data, shown).logits, data.labels[shown])
 
 
-def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
+def choose_threshold(
+    network: CamNet,
+    clips: Sequence[BeltClip],
+    background: str,
+    *,
+    fusion: Fusion | None = None,
+    flow: str = "exact",
+    flows: FlowStore | None = None,
+) -> float:
     """The threshold on the normalised map of *before* with the best mean frame IoU.
 
     Args:
         network: trained.
         clips: VALIDATION clips, never test clips.
         background: how the network's pictures lose their background.
+        fusion: how a frame's neighbours help, see :func:`stream`; None for not at all.
+        flow: to the neighbours: "exact" or one of ``flow.METHODS``.
+        flows: where flow is kept; the default store when None.
 
     Returns:
         The threshold; a pixel belongs to the mask when its score reaches it.
@@ -109,12 +265,23 @@ def choose_threshold(network: CamNet, clips: Sequence[BeltClip], background: str
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
     index = _judged(data, masks)
-    scores = _scores(network, data, _outputs(network, data, index).maps)
+    if fusion is None:
+        maps = _outputs(network, data, index).maps
+    else:
+        maps = _fused(network, data, clips, index, fusion, flow, flows)
+    scores = _scores(network, data, maps)
     return metrics.best_threshold(scores[:, BEFORE], masks[index]).threshold
 
 
 def evaluate(
-    network: CamNet, clips: Sequence[BeltClip], background: str, threshold: float
+    network: CamNet,
+    clips: Sequence[BeltClip],
+    background: str,
+    threshold: float,
+    *,
+    fusion: Fusion | None = None,
+    flow: str = "exact",
+    flows: FlowStore | None = None,
 ) -> Report:
     """Score a network on clips with masks.
 
@@ -123,6 +290,9 @@ def evaluate(
         clips: clips of both cameras.
         background: how the network's pictures lose their background.
         threshold: of the mask, from :func:`choose_threshold`.
+        fusion: how a frame's neighbours help, see :func:`stream`; None for not at all.
+        flow: to the neighbours: "exact" or one of ``flow.METHODS``.
+        flows: where flow is kept; the default store when None.
 
     Returns:
         The report.
@@ -136,7 +306,11 @@ def evaluate(
     index = _judged(data, masks)
     shown = (data.labels != BACKGROUND).nonzero().flatten()
     output = _outputs(network, data, shown)
-    scores = _scores(network, data, output.maps[torch.isin(shown, index)])
+    if fusion is None:
+        maps = output.maps[torch.isin(shown, index)]
+    else:
+        maps = _fused(network, data, clips, index, fusion, flow, flows)
+    scores = _scores(network, data, maps)
     truth, before = masks[index], scores[:, BEFORE]
     return Report(
         accuracy=metrics.accuracy(output.logits, data.labels[shown]),
@@ -146,6 +320,30 @@ def evaluate(
         pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
         energy_outside=float(metrics.energy_outside(before, occupied[index]).nanmean()),
     )
+
+
+def _fused(
+    network: CamNet,
+    data: FrameSet,
+    clips: Sequence[BeltClip],
+    index: Tensor,
+    fusion: Fusion,
+    flow: str,
+    flows: FlowStore | None,
+) -> Tensor:
+    """Maps of some frames, each with its neighbours' help."""
+    store = flows or FlowStore()
+    parts: list[Tensor] = []
+    for number, clip in enumerate(clips):
+        frames = (data.clip == number).nonzero().flatten()
+        wanted = torch.isin(frames, index)
+        if not wanted.any():
+            continue
+        field = store.get(clip, flow, network.output_stride)
+        pictures = (data.pictures(frame[None])[0] for frame in frames)
+        maps = stream(network, pictures, zip(field.flow, field.visible, strict=True), fusion=fusion)
+        parts.append(torch.stack(list(maps))[wanted])
+    return torch.cat(parts)
 
 
 def _outputs(network: CamNet, data: FrameSet, index: Tensor, batch: int = 64) -> CamOutput:

@@ -26,6 +26,8 @@ _SMALL_BLOCKS = {
 }
 #: The stages of a ResNet that give up their stride for dilation, for every output stride.
 _DILATED_STAGES = {32: (), 16: ("layer4",), 8: ("layer3", "layer4")}
+#: Of the pictures of ImageNet, RGB in [0, 1]: what torchvision's weights were trained with.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STATE_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -71,6 +73,7 @@ class CamNet(nn.Module):
         num_classes: C.
         output_stride: pixels per cell of the maps.
         in_channels: channels of the pictures.
+        standardize: whether the network brings pictures to ImageNet's mean and deviation itself.
 
     Args:
         backbone: one of :func:`backbones`.
@@ -80,6 +83,9 @@ class CamNet(nn.Module):
             either of a whole CamNet or of a torchvision ResNet, whose ``fc`` is dropped.
         output_stride: pixels per cell; None takes the backbone's default.
         in_channels: channels of the pictures; ImageNet weights need 3.
+        standardize: subtract ImageNet's mean and divide by its deviation before the backbone, which
+            pretrained weights expect. Pictures then come in [0, 1], or as their contrast to a
+            background.
 
     Raises:
         TccamError: for an unknown backbone or weights name, an unsupported output stride, a file
@@ -92,6 +98,9 @@ class CamNet(nn.Module):
         ((2, 3), (2, 3, 32, 24))
     """
 
+    _mean: Tensor
+    _deviation: Tensor
+
     def __init__(
         self,
         backbone: str = "small",
@@ -99,6 +108,7 @@ class CamNet(nn.Module):
         weights: str | Path | None = None,
         output_stride: int | None = None,
         in_channels: int = 3,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         for name, count in (("num_classes", num_classes), ("in_channels", in_channels)):
@@ -119,6 +129,12 @@ class CamNet(nn.Module):
         self.num_classes = num_classes
         self.output_stride = output_stride
         self.in_channels = in_channels
+        self.standardize = standardize
+        if standardize and in_channels != 3:
+            raise TccamError(f"standardize: ImageNet's colours are 3, not {in_channels} channels")
+        # Not saved: constants, so that the weights fit with and without.
+        for name, colour in (("_mean", _MEAN), ("_deviation", _DEVIATION)):
+            self.register_buffer(name, torch.tensor(colour)[:, None, None], persistent=False)
         if backbone == "small":
             self.features, channels = _small(output_stride, in_channels)
         else:
@@ -131,7 +147,7 @@ class CamNet(nn.Module):
         """Class scores and the maps that they average.
 
         Args:
-            images: float (B, in_channels, H, W), normalised as the network was trained.
+            images: float (B, in_channels, H, W), as the network was trained to see them.
 
         Returns:
             logits (B, C) and maps (B, C, h, w), h = ⌈H/output_stride⌉, w = ⌈W/output_stride⌉.
@@ -140,6 +156,8 @@ class CamNet(nn.Module):
             TccamError: if ``images`` has another shape or dtype, or is smaller than one cell.
         """
         self._check(images)
+        if self.standardize:
+            images = (images - self._mean) / self._deviation
         maps = self.classifier(self.features(images))
         return CamOutput(logits=maps.mean(dim=(2, 3)), maps=maps)
 

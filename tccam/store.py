@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tccam.errors import TccamError
+from tccam.files import write_atomic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -122,28 +122,14 @@ class RunStore:
     def save(self, key: str, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Save tensors under ``name``, replacing what was there in one step."""
         copies = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        self._write(self.root / key / f"{name}.safetensors", safetensors.torch.save(copies))
+        write_atomic(self.root / key / f"{name}.safetensors", safetensors.torch.save(copies))
 
     def finish(self, key: str, record: Mapping[str, Any]) -> None:
         """Mark a run as finished."""
         text = json.dumps(record, indent=1, default=str)
-        self._write(self.root / key / "run.json", text.encode())
+        write_atomic(self.root / key / "run.json", text.encode())
 
     def remove(self, key: str, name: str) -> None:
         """Forget the tensors saved under ``name``, and what a killed process left of them."""
         for path in (self.root / key).glob(f"*{name}.safetensors*"):
             path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tccam import metrics
 from tccam.errors import TccamError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "dots", "heat", "outline", "panels", "picture",
-    "player", "style",
+    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "differences", "dots", "heat", "outline",
+    "panels", "picture", "player", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -284,3 +285,33 @@ def _sheet(frames: Tensor, width: int, title: str) -> tuple[bytes, int, int]:
     if not coded:
         raise TccamError(f"views[{title!r}]: OpenCV could not encode it as WebP")
     return data.tobytes(), columns, rows
+
+
+def differences(
+    axis: Axes, values: Mapping[str, Sequence[float]], label: str, color: str = PALETTE[0]
+) -> None:
+    """One row a comparison: a dot for every seed, the mean, its 95% interval, and a line at zero.
+
+    Args:
+        axis: where to draw.
+        values: name → one paired difference a seed, at least two.
+        label: of the horizontal axis.
+        color: of the dots.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> differences(axis, {"a − b": [0.02, 0.05, 0.03]}, "IoU")
+        >>> [text.get_text() for text in axis.get_yticklabels()]
+        ['a − b']
+    """
+    axis.axvline(0, color="0.6", lw=1)
+    for row, numbers in enumerate(values.values()):
+        found = metrics.interval(torch.tensor(numbers))
+        axis.plot([found.low, found.high], [row, row], color=INK, lw=1.5)
+        axis.plot(numbers, [row] * len(numbers), "o", color=color, alpha=0.55, ms=6, mew=0)
+        axis.plot([found.mean], [row], "|", color=INK, ms=14, mew=2)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.set_ylim(len(values) - 0.5, -0.5)
+    axis.set_xlabel(label)
+    axis.grid(axis="x", alpha=0.25)

@@ -92,7 +92,7 @@ def regenerate(
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         ran = Path(folder) / source.name
-        with _store_of_its_own(Path(folder) / "runs") if cold else nullcontext():
+        with _stores_of_their_own(Path(folder) / "runs") if cold else nullcontext():
             measured = _run_apart(source, ran, parameters or {})
         notebook = normalise(nbformat.read(ran, as_version=4), name)
     if output is not None:
@@ -210,19 +210,21 @@ def _note_status(name: str, measured: Measured) -> None:
 
 
 @contextmanager
-def _store_of_its_own(folder: Path) -> Iterator[None]:
-    """An empty run store inside the block; what is in it then goes to the store outside."""
-    outside = Path(os.environ["TCCAM_RUNS"])
-    os.environ["TCCAM_RUNS"] = str(folder)
+def _stores_of_their_own(folder: Path) -> Iterator[None]:
+    """Empty stores of runs and flows inside the block; what is in them then goes outside."""
+    outside = {name: Path(os.environ[name]) for name in ("TCCAM_RUNS", "TCCAM_FLOWS")}
+    os.environ.update({name: str(folder / name) for name in outside})
     try:
         yield
     finally:
-        os.environ["TCCAM_RUNS"] = str(outside)
-        outside.mkdir(parents=True, exist_ok=True)
-        for run in folder.glob("*/"):
-            if not (outside / run.name / "run.json").exists():
-                shutil.rmtree(outside / run.name, ignore_errors=True)
-                shutil.move(run, outside / run.name)
+        os.environ.update({name: str(path) for name, path in outside.items()})
+        for name, path in outside.items():
+            path.mkdir(parents=True, exist_ok=True)
+            for made in (folder / name).glob("*"):
+                there = path / made.name
+                if made.is_file() or not (there / "run.json").exists():
+                    shutil.rmtree(there, ignore_errors=True)
+                    shutil.move(made, there)
 
 
 def _store_is_cold() -> bool:
@@ -277,6 +279,7 @@ def _inside_the_checkout() -> Iterator[None]:
         "IPYTHONDIR": CACHE / "ipython",
         "MPLCONFIGDIR": CACHE / "matplotlib",
         "TCCAM_RUNS": CACHE / "runs",
+        "TCCAM_FLOWS": CACHE / "flows",
     }
     before = dict(os.environ)
     os.environ.update({k: str(v) for k, v in places.items() if k not in os.environ})

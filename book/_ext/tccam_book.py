@@ -1,8 +1,10 @@
 """What the book needs beyond its packages: the API of every module, and the status table.
 
 ``{tccam-api}`` lists the library's modules floor by floor, so that a new one appears by itself;
-``{tccam-status}`` shows ``book/status.json``, which ``make notebooks`` writes. What ``make html``
-has fetched into ``book/_static/vendor`` replaces the addresses of content delivery networks.
+``{tccam-status}`` shows ``book/status.json``, which ``make notebooks`` writes, and
+``{tccam-benchmarks}`` shows ``results/benchmarks.json``, which ``make bench`` writes. What
+``make html`` has fetched into ``book/_static/vendor`` replaces the addresses of content delivery
+networks.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parents[2]
 VENDOR = ROOT / "book" / "_static" / "vendor"
 STATUS = ROOT / "book" / "status.json"
+BENCHMARKS = ROOT / "results" / "benchmarks.json"
 
 
 class Api(SphinxDirective):
@@ -66,6 +69,34 @@ class Status(SphinxDirective):
         for (where, what), links in runs.items():
             machines += f"| {', '.join(links)} | {where} | {what} |\n"
         return _parsed(self, f"{chapters}\n{machines}")
+
+
+class Benchmarks(SphinxDirective):
+    """What the library is fast at, as ratios that were measured in one run."""
+
+    def run(self) -> list[nodes.Node]:
+        """One table, and where and when it was measured."""
+        self.env.note_dependency(str(BENCHMARKS))
+        if not BENCHMARKS.is_file():
+            return [nodes.paragraph(text="No benchmark has been recorded yet.")]
+        found: dict[str, Any] = json.loads(BENCHMARKS.read_text())
+        table = "| what | against | ours | other | ratio | goal |\n|---|---|---|---|---|---|\n"
+        rates = "| what | frames a second |\n|---|---|\n"
+        for row in found["rows"]:
+            if "ratio" in row:
+                table += (
+                    f"| {row['what']} | {row['against']} | {row['ours_ms']:.1f} ms "
+                    f"| {row['other_ms']:.1f} ms | {row['ratio']:.2f} | {row['goal']} |\n"
+                )
+            else:
+                rates += f"| {row['what']} | {row['frames_per_second']:.0f} |\n"
+        machine, versions = found["machine"], found["versions"]
+        where = (
+            f"Measured on {found['date']}: {machine['cores']} cores, {machine['cpu']}, "
+            f"{machine['system']}, {machine['gpu'] or 'no GPU'}; "
+            + ", ".join(f"{name} {version}" for name, version in versions.items())
+        )
+        return _parsed(self, f"{table}\n{rates}\n{where}.")
 
 
 def modules() -> list[str]:
@@ -135,6 +166,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("tccam-api", Api)
     app.add_directive("tccam-status", Status)
+    app.add_directive("tccam-benchmarks", Benchmarks)
     app.connect("config-inited", use_vendored)
     app.connect("config-inited", without_thebe)
     app.connect("source-read", hide_markers)

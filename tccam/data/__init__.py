@@ -2,6 +2,7 @@
 
 from tccam.data.belt import BeltClip, BeltConfig, BeltObject, SyntheticBelt
 from tccam.data.clip import CLASSES, ArrayClip, Clip
+from tccam.data.flows import ClipFlow, FlowStore
 from tccam.data.folder import FolderClip, open_clip
 from tccam.data.video import VideoClip, write_video
 
@@ -12,6 +13,8 @@ __all__ = [
     "BeltConfig",
     "BeltObject",
     "Clip",
+    "ClipFlow",
+    "FlowStore",
     "FolderClip",
     "SyntheticBelt",
     "VideoClip",

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from tccam.background import median_background
 from tccam.errors import TccamError
 
 __all__ = ["CLASSES", "ArrayClip", "Clip"]
@@ -56,6 +57,11 @@ class Clip(ABC):
     def frames(self) -> Tensor:
         """All frames, uint8 (T, 3, H, W). Long videos do not fit in memory: iterate instead."""
         return torch.stack(list(self))
+
+    @cached_property
+    def background(self) -> Tensor:
+        """The median of all frames, float32 (3, H, W), see ``background.median_background``."""
+        return median_background(self.frames)
 
     def _index(self, index: int) -> int:
         """``index`` as 0 … T−1, or IndexError."""

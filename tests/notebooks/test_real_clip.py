@@ -29,7 +29,10 @@ def test_the_belt_on_a_real_clip(tmp_path: Path) -> None:
         pytest.skip("the real belt clip is not here: THE CHAPTER WAS NOT RUN ON REAL VIDEO")
     committed = (ROOT / "notebooks" / "the-belt.ipynb").read_bytes()
     command = ["tools/regenerate.py", "the-belt", "-p", "CLIP", str(CLIP), "--output", tmp_path]
-    environment = os.environ | {"TCCAM_RUNS": str(tmp_path / "runs")}
+    environment = os.environ | {
+        "TCCAM_RUNS": str(tmp_path / "runs"),
+        "TCCAM_FLOWS": str(tmp_path / "flows"),
+    }
     subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True)
     assert (ROOT / "notebooks" / "the-belt.ipynb").read_bytes() == committed
 

@@ -7,8 +7,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.transforms.v2.functional import normalize
 
+from tccam.background import median_background
 from tccam.cam import class_activation_map
+from tccam.data import ArrayClip
 from tccam.errors import TccamError
 from tccam.network import CamNet, CamOutput, backbones
 
@@ -116,6 +119,27 @@ def test_resnet50_equals_torchvision(stride: int, replace: list[bool] | None) ->
         reference.fc.bias.zero_()
         logits = net(images(65, 97)).logits
         torch.testing.assert_close(logits, reference(images(65, 97))[:, :3], rtol=1e-5, atol=1e-5)
+
+
+def test_standardize_is_imagenets_normalisation() -> None:
+    plain, net = CamNet("resnet18").eval(), CamNet("resnet18", standardize=True).eval()
+    net.load_state_dict(plain.state_dict())  # constants are not saved: the weights fit both
+    published = models.ResNet18_Weights.DEFAULT.transforms()
+    pictures = images()
+    expected = plain(normalize(pictures, published.mean, published.std))
+    torch.testing.assert_close(net(pictures).maps, expected.maps, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(plain(pictures).maps, expected.maps, rtol=1e-2)
+    assert (plain.standardize, net.standardize) == (False, True)
+
+
+def test_a_clip_keeps_its_median_background() -> None:
+    frames = torch.zeros(5, 3, 8, 10, dtype=torch.uint8)
+    frames[:, 0, 2, 3] = torch.tensor([10, 200, 30, 20, 40])
+    clip = ArrayClip(frames)
+    assert clip.background.dtype == torch.float32
+    assert clip.background[0, 2, 3] == 30
+    assert torch.equal(clip.background, median_background(frames))
+    assert clip.background is clip.background  # computed once
 
 
 def test_other_numbers_of_channels() -> None:
@@ -236,6 +260,7 @@ def test_a_checkpoint_that_is_no_state_dict_is_named(tmp_path: Path, content: ob
         (partial(CamNet, "resnet18", weights="imagenet"), r"weights: .*IMAGENET1K_V1.*'imagenet'"),
         (partial(CamNet, "small", weights="DEFAULT"), r"weights: small takes a .*'DEFAULT'"),
         (partial(CamNet, "resnet18", weights="DEFAULT", in_channels=1), "in_channels"),
+        (partial(CamNet, standardize=True, in_channels=1), "standardize: .* not 1 channels"),
     ],
 )
 def test_bad_arguments_are_named(make: partial[CamNet], message: str) -> None:

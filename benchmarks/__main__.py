@@ -1,0 +1,71 @@
+"""`python -m benchmarks`: every ratio in one run, printed and kept in results/benchmarks.json."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+import torchvision
+
+from benchmarks import belt, cams, inference, step
+from tccam.files import write_atomic
+from tccam.store import provenance
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks.json"
+
+
+def main() -> None:
+    """Measure, print a table, write it."""
+    rows = [*step.rows(), *inference.rows(), *cams.rows(), *belt.rows()]
+    print(table(rows))
+    facts = {
+        "date": datetime.date.today().isoformat(),
+        "machine": {**machine(), "threads": 2},
+        "provenance": provenance(),
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "opencv": cv2.__version__,
+        },
+        "rows": rows,
+    }
+    write_atomic(RESULTS, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as text."""
+    lines = [f"{'what':<62}{'against':<42}{'ours':>10}{'other':>11}{'ratio':>8}  goal"]
+    for row in rows:
+        if "frames_per_second" in row:
+            lines.append(f"{row['what']:<104}{row['frames_per_second']:8.0f} frames a second")
+            continue
+        lines.append(
+            f"{row['what']:<62}{row['against']:<42}{row['ours_ms']:8.1f} ms"
+            f"{row['other_ms']:8.1f} ms{row['ratio']:8.2f}  {row['goal']}"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
+        ]
+        cpu = names[0] if names else cpu
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()}
+
+
+if __name__ == "__main__":
+    main()

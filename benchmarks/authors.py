@@ -1,0 +1,90 @@
+"""The authors' procedure, written down from METHOD's facts: what the library is measured against.
+
+Same mathematics, done the straightforward way: a forward pass for each frame of a triplet and one
+for the tiles, full-resolution float32 flow brought to the maps' grid in every step, and at
+inference three frames, every scale and its mirror image for each frame, one interpolation a class.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tccam import cam, flow, puzzle, temporal
+from tccam.network import CamNet
+from tccam.training import TrainConfig
+
+
+def step(
+    network: CamNet,
+    frames: Tensor,
+    flows: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+) -> Tensor:
+    """The objective of a batch of triplets.
+
+    Args:
+        network: in train mode.
+        frames: float (B, 3, 3, H, W), previous, centre and next frame.
+        flows: float (B, 2, 2, H, W), from the centre to previous and next, pixels.
+        labels: one-hot float (B, C).
+        config: α and β.
+    """
+    left, centre, right = (frames[:, t].contiguous() for t in range(3))
+    logits, maps = network(centre)
+    tiles = puzzle.tile(centre, config.pieces)
+    merged = puzzle.merge(network(tiles).maps, config.pieces)
+    before, after = network(left).maps, network(right).maps
+    size = (maps.shape[-2], maps.shape[-1])
+    fields = [flow.resize(flows[:, k], size) for k in range(2)]
+    spatial = ((maps - merged).abs() * labels[:, :, None, None]).mean()
+    near = temporal.temporal_loss(
+        maps, (before, after), fields, labels.long(), validity=False, half_cell_shift=True
+    )
+    loss = F.multilabel_soft_margin_loss(logits, labels)
+    loss = loss + F.multilabel_soft_margin_loss(merged.mean((2, 3)), labels)
+    return loss + config.alpha * spatial + config.beta * near
+
+
+@torch.no_grad()
+def infer(
+    network: CamNet,
+    pictures: Tensor,
+    flows: Tensor,
+    visible: Tensor,
+    scales: tuple[float, ...],
+) -> Tensor:
+    """The maps of one frame, (C, H, W): its neighbours' and its own, computed for it alone.
+
+    Args:
+        network: in eval mode.
+        pictures: float (3, 3, H, W), previous, centre and next frame.
+        flows: float (2, 2, H, W), from the centre to previous and next, pixels.
+        visible: bool (2, H, W).
+        scales: of the pictures.
+    """
+    height, width = pictures.shape[-2:]
+    maps = []
+    for picture in pictures:
+        total = torch.zeros(network.num_classes, height, width)
+        for scale in scales:
+            size = (round(height * scale), round(width * scale))
+            view = picture[None]
+            if size != (height, width):
+                view = F.interpolate(view, size, mode="bilinear", antialias=True)
+            for mirrored in (False, True):
+                found = F.relu(network(view.flip(-1) if mirrored else view).maps)
+                for c in range(network.num_classes):
+                    one = cam.enlarge(
+                        found[:, c : c + 1], (height, width), network.output_stride, size
+                    )[0, 0]
+                    total[c] += one.flip(-1) if mirrored else one
+        maps.append(total / (2 * len(scales)))
+    return temporal.aggregate(
+        maps[1][None],
+        [maps[0][None], maps[2][None]],
+        [flows[0][None], flows[1][None]],
+        [visible[0][None, None], visible[1][None, None]],
+    )[0]

@@ -1,0 +1,1 @@
+"""Studies too long for a chapter: many runs, recorded in results/, rerun by command."""

@@ -1,0 +1,384 @@
+"""Inference: against the naive way of doing it, frame by frame and class by class."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tccam import cam, metrics, temporal
+from tccam.data import BeltConfig, FlowStore, SyntheticBelt
+from tccam.errors import TccamError
+from tccam.inference import (
+    accuracy,
+    choose_threshold,
+    evaluate,
+    multiscale,
+    predict,
+    score_maps,
+    stream,
+)
+from tccam.network import CamNet, CamOutput
+from tccam.training import FrameSet
+
+DATA = BeltConfig(
+    height=48, width=64, frames=16, train=1, validation=1, test=2, speed=5.0, lead_in=6
+)
+BELT = SyntheticBelt(DATA)
+Flows = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory: pytest.TempPathFactory) -> FlowStore:
+    return FlowStore(tmp_path_factory.mktemp("flows"))
+
+
+@pytest.fixture(scope="module")
+def network() -> CamNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        net = CamNet("small")
+        with torch.no_grad():
+            net.classifier.weight.mul_(5)
+            for _ in range(5):
+                net(torch.randn(8, 3, 48, 64))
+    return net.eval()
+
+
+def pictures_of(clip: int = 0) -> Tensor:
+    data = FrameSet([BELT.test[clip]], "divide")
+    return data.pictures(torch.arange(len(data)))
+
+
+def flows_of(flows: FlowStore, clip: int = 0) -> Flows:
+    found = flows.get(BELT.test[clip], "exact", 4, progress=False)
+    return list(zip(found.flow, found.visible, strict=True))
+
+
+@contextmanager
+def counted(network: nn.Module) -> Iterator[list[int]]:
+    """How many pictures each forward pass has."""
+    counts: list[int] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
+    try:
+        yield counts
+    finally:
+        hook.remove()
+
+
+class Look(nn.Module):
+    """A "network" whose maps are known: cell i of class c is channel c of pixel s·i."""
+
+    def __init__(self, stride: int = 4, classes: int = 3) -> None:
+        super().__init__()
+        self.output_stride, self.num_classes = stride, classes
+        self.device = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> CamOutput:
+        maps = images[:, : self.num_classes, :: self.output_stride, :: self.output_stride]
+        return CamOutput(maps.mean((2, 3)), maps)
+
+
+def spots(height: int, width: int, *places: tuple[float, float], sigma: float = 6.0) -> Tensor:
+    """Smooth bright spots, float (1, 3, H, W), one for each channel."""
+    y, x = torch.arange(height)[:, None], torch.arange(width)
+    return torch.stack(
+        [
+            torch.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * sigma**2))
+            for row, column in places
+        ]
+    )[None]
+
+
+def centre_of(plane: Tensor) -> tuple[float, float]:
+    """Where a map's weight lies, (row, column)."""
+    height, width = plane.shape
+    rows = (plane.sum(1) * torch.arange(height)).sum() / plane.sum()
+    columns = (plane.sum(0) * torch.arange(width)).sum() / plane.sum()
+    return float(rows), float(columns)
+
+
+# stream -----------------------------------------------------------------------------------------
+
+
+def naive(network: CamNet, pictures: Tensor, fields: Flows, fusion: Any) -> list[Tensor]:
+    """Three passes for every frame."""
+    answer = []
+    for t in range(len(pictures)):
+        maps, flow, visible = [], [], []
+        for side, other in enumerate((t - 1, t + 1)):
+            if 0 <= other < len(pictures):
+                maps.append(network(pictures[other : other + 1]).maps)
+                flow.append(fields[t][0][None, side])
+                visible.append(fields[t][1][None, None, side])
+        centre = network(pictures[t : t + 1]).maps
+        if maps:
+            answer.append(temporal.aggregate(centre, maps, flow, visible, mode=fusion)[0])
+        else:
+            answer.append(F.relu(centre)[0])
+    return answer
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_stream_equals_three_passes_a_frame(
+    fusion: Any, batch: int, count: int, network: CamNet, flows: FlowStore
+) -> None:
+    pictures, fields = pictures_of()[:count], flows_of(flows)[:count]
+    with counted(network) as passes:
+        found = list(stream(network, iter(pictures), iter(fields), fusion=fusion, batch=batch))
+    assert sum(passes) == count  # each frame passes once
+    assert max(passes) <= batch
+    expected = naive(network, pictures, fields, fusion)
+    assert len(found) == count
+    for maps, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(maps, reference, atol=1e-5, rtol=0)
+    if count == 16:  # and the neighbours matter
+        alone = F.relu(network(pictures).maps)
+        assert (torch.stack(found) - alone).abs().max() > 0.01
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_stream_without_flows_is_the_network(batch: int, network: CamNet) -> None:
+    pictures = pictures_of()
+    found = torch.stack(list(stream(network, pictures, batch=batch)))
+    torch.testing.assert_close(found, F.relu(network(pictures).maps), atol=1e-5, rtol=0)
+
+
+def test_stream_of_nothing_is_empty(network: CamNet, flows: FlowStore) -> None:
+    assert list(stream(network, [])) == []
+    assert list(stream(network, [], flows_of(flows))) == []
+
+
+def test_stream_reads_no_further_than_it_must(network: CamNet, flows: FlowStore) -> None:
+    taken = 0
+
+    def source() -> Iterator[Tensor]:
+        nonlocal taken
+        for picture in pictures_of():
+            taken += 1
+            yield picture
+
+    maps = stream(network, source(), flows_of(flows), batch=2)
+    next(maps)
+    assert taken == 2
+    next(maps)
+    assert taken == 4
+
+
+@torch.no_grad()
+def test_stream_of_scales_lies_on_the_pictures_grid(network: CamNet, flows: FlowStore) -> None:
+    pictures = pictures_of()[8:11]
+    found = torch.stack(list(stream(network, pictures, scales=(0.5, 1.0), flip=True, batch=2)))
+    expected = multiscale(network, pictures, (0.5, 1.0))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    fine = flows.get(BELT.test[0], "exact", 1, progress=False)
+    fields = list(zip(fine.flow[8:11], fine.visible[8:11], strict=True))
+    fused = list(stream(network, pictures, fields, scales=(0.5, 1.0), flip=True))
+    middle = temporal.aggregate(
+        expected[1:2],
+        [expected[:1], expected[2:]],
+        [fields[1][0][None, 0], fields[1][0][None, 1]],
+        [fields[1][1][None, None, 0], fields[1][1][None, None, 1]],
+    )
+    torch.testing.assert_close(fused[1], middle[0], atol=1e-5, rtol=0)
+
+
+def test_stream_refuses_flows_that_do_not_fit(network: CamNet, flows: FlowStore) -> None:
+    pictures, fields = pictures_of(), flows_of(flows)
+    with pytest.raises(TccamError, match="flows: expected one for each picture, got fewer"):
+        list(stream(network, pictures, fields[:-1]))
+    coarse = flows.get(BELT.test[0], "exact", 16, progress=False)
+    with pytest.raises(TccamError, match="flow: expected .* on the grid of the maps"):
+        list(stream(network, pictures, zip(coarse.flow, coarse.visible, strict=True)))
+    with pytest.raises(TccamError, match="mode"):
+        list(stream(network, pictures, fields, fusion="median"))  # type: ignore[arg-type]
+
+
+# several scales ---------------------------------------------------------------------------------
+
+
+def rendered(plane: np.ndarray, size: tuple[int, int], seen: tuple[int, int], stride: int) -> Any:
+    """One class map on the picture's grid, read pixel by pixel where the cells look."""
+    rows = ((np.arange(size[0]) + 0.5) * seen[0] / size[0] - 0.5) / stride
+    columns = ((np.arange(size[1]) + 0.5) * seen[1] / size[1] - 0.5) / stride
+    places = np.meshgrid(rows, columns, indexing="ij")
+    return scipy.ndimage.map_coordinates(plane.astype(np.float64), places, order=1, mode="nearest")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0), (0.7, 1.3)])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_multiscale_equals_every_view_and_class_alone(
+    scales: tuple[float, ...], flip: bool, batch: int, network: CamNet
+) -> None:
+    pictures = pictures_of()[8:11, :, :45, :62]  # sizes that are no multiples of the stride
+    expected = np.zeros((3, 3, 45, 62))
+    for n in range(3):
+        for scale in scales:
+            size = (round(45 * scale), round(62 * scale))
+            for mirrored in (False, True) if flip else (False,):
+                view = pictures[n : n + 1]
+                if scale != 1:
+                    view = F.interpolate(view, size, mode="bilinear", antialias=True)
+                maps = F.relu(network(view.flip(-1) if mirrored else view).maps)[0]
+                for c in range(3):
+                    plane = rendered(maps[c].numpy(), (45, 62), size, 4)
+                    expected[n, c] += plane[:, ::-1] if mirrored else plane
+    expected /= len(scales) * (2 if flip else 1)
+    found = multiscale(network, pictures, scales, flip=flip, batch=batch)
+    assert found.shape == (3, 3, 45, 62)
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("width", [80, 83])
+@pytest.mark.parametrize("stride", [4, 8])
+def test_a_mirrored_view_lands_in_its_place(width: int, stride: int) -> None:
+    places = ((30.0, 25.0), (40.0, 40.0), (35.0, 52.0))
+    pictures = spots(72, width, *places)
+    look: Any = Look(stride)
+    for scales in ((1.0,), (0.5, 1.0, 2.0)):
+        found = multiscale(look, pictures, scales, flip=True)[0]
+        for plane, place in zip(found, places, strict=True):
+            assert centre_of(plane) == pytest.approx(place, abs=0.3)
+    # Turned back cell by cell, the mirrored view alone is beside it.
+    turned = look(pictures.flip(-1)).maps.flip(-1)
+    moved = centre_of(cam.enlarge(turned, (72, width), stride)[0, 0])[1]
+    off = (width - 1) % stride  # where its last cell looks, from the other side
+    assert moved - 25 == pytest.approx(-off, abs=0.5)
+    assert off > 1
+
+
+def test_multiscale_leaves_the_mode_and_names_bad_scales(network: CamNet) -> None:
+    pictures = pictures_of()[:2]
+    network.train()
+    multiscale(network, pictures, (1.0,))
+    assert network.training
+    network.eval()
+    assert multiscale(network, pictures[:0]).shape == (0, 3, 48, 64)
+    for scales in ((), (0.0, 1.0), (-1.0,)):
+        with pytest.raises(TccamError, match="scales: expected positive numbers"):
+            multiscale(network, pictures, scales)
+    with pytest.raises(TccamError, match="less than one cell"):
+        multiscale(network, pictures, (0.02,))
+
+
+# scores -----------------------------------------------------------------------------------------
+
+
+def test_score_maps_are_placed_and_normalised() -> None:
+    places = ((20.0, 24.0), (20.0, 24.0), (30.0, 33.0))
+    pictures = spots(48, 64, *places)
+    maps = Look()(pictures).maps - 0.1
+    maps[:, 1] *= 7
+    maps[:, 2] = -1.0
+    scores = score_maps(maps, (48, 64), 4)
+    assert scores.shape == (1, 3, 48, 64)
+    assert 0 <= scores.min()
+    assert scores.max() <= 1
+    torch.testing.assert_close(scores[:, 0], scores[:, 1], atol=1e-3, rtol=0)  # by its own maximum
+    assert not scores[:, 2].any()  # negative evidence is none
+    assert divmod(int(scores[0, 0].argmax()), 64) == (20, 24)
+    tiles = score_maps(maps, (48, 64), None)
+    assert centre_of(tiles[0, 0])[1] - centre_of(scores[0, 0])[1] == pytest.approx(1.5, abs=0.2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", [None, "mean", "max"])
+@pytest.mark.parametrize("flow", ["exact", "dis"])
+def test_evaluate_equals_its_plain_formulation(
+    fusion: Any, flow: str, network: CamNet, flows: FlowStore
+) -> None:
+    clips = BELT.test
+    report = evaluate(network, clips, "divide", 0.4, fusion=fusion, flow=flow, flows=flows)
+    scores, truth, occupied, right = [], [], [], []
+    for number, clip in enumerate(clips):
+        pictures = pictures_of(number)
+        output = network(pictures)
+        maps = F.relu(output.maps)
+        if fusion is not None:
+            found = flows.get(clip, flow, 4, progress=False)
+            fields = list(zip(found.flow, found.visible, strict=True))
+            maps = torch.stack(naive(network, pictures, fields, fusion))
+        judged = (clip.labels == 0) & clip.masks.flatten(1).any(1)
+        scores.append(score_maps(maps[judged], (48, 64), 4))
+        truth.append(clip.masks[judged])
+        occupied.append(clip.occupied[judged])
+        shown = clip.labels != 2
+        right.append(output.logits[shown].argmax(1) == clip.labels[shown])
+    score, mask = torch.cat(scores), torch.cat(truth)
+    iou = metrics.frame_iou(score[:, 0] >= 0.4, mask).mean()
+    assert report.iou_threshold == pytest.approx(float(iou), abs=1e-3)
+    argmax = metrics.frame_iou(metrics.argmax_mask(score), mask).mean()
+    assert report.iou_argmax == pytest.approx(float(argmax), abs=1e-3)
+    outside = metrics.energy_outside(score[:, 0], torch.cat(occupied)).nanmean()
+    assert report.energy_outside == pytest.approx(float(outside), abs=1e-3)
+    assert report.pxap == pytest.approx(
+        metrics.pxap(score[:, 0], mask, metrics.THRESHOLDS), abs=1e-3
+    )
+    assert report.accuracy == pytest.approx(float(torch.cat(right).float().mean()))
+    assert accuracy(network, clips, "divide") == pytest.approx(report.accuracy)
+    assert report.threshold == 0.4
+
+
+def test_the_threshold_is_the_best_of_the_validation_clips(
+    network: CamNet, flows: FlowStore
+) -> None:
+    for fusion in (None, "mean", "max"):
+        options: Any = {"fusion": fusion, "flows": flows}
+        chosen = choose_threshold(network, BELT.validation, "divide", **options)
+        best = evaluate(network, BELT.validation, "divide", chosen, **options).iou_threshold
+        for other in (0.1, 0.3, 0.5, 0.7, 0.9):
+            worse = evaluate(network, BELT.validation, "divide", other, **options).iou_threshold
+            assert worse <= best + 1e-6
+
+
+def test_fusion_changes_the_report(network: CamNet, flows: FlowStore) -> None:
+    reports = [
+        evaluate(network, BELT.test, "divide", 0.4, fusion=fusion, flows=flows)  # type: ignore[arg-type]
+        for fusion in (None, "mean", "max")
+    ]
+    assert len({report.pxap for report in reports}) == 3
+    assert len({report.accuracy for report in reports}) == 1  # of the frames alone
+
+
+def test_clips_and_flows_that_cannot_be_used(network: CamNet, flows: FlowStore) -> None:
+    after = [clip for clip in BELT.test if clip.label == "after"]
+    for score in (evaluate, choose_threshold):
+        arguments: Any = (0.5,) if score is evaluate else ()
+        with pytest.raises(TccamError, match="illegal"):
+            score(network, after, "divide", *arguments)
+        with pytest.raises(TccamError, match="method: expected one of"):
+            score(
+                network, BELT.test, "divide", *arguments, fusion="mean", flow="magic", flows=flows
+            )
+
+
+def test_predict_leaves_the_mode_alone(network: CamNet) -> None:
+    pictures = pictures_of()[:5]
+    network.train()
+    small, large = predict(network, pictures, batch=2), predict(network, pictures, batch=64)
+    assert network.training
+    network.eval()
+    torch.testing.assert_close(small.maps, large.maps, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(small.logits, small.maps.mean((2, 3)))
+
+
+def test_the_shuffle_of_clips_changes_nothing(network: CamNet, flows: FlowStore) -> None:
+    one = evaluate(network, BELT.test, "divide", 0.4, fusion="mean", flows=flows)
+    other = evaluate(network, BELT.test[::-1], "divide", 0.4, fusion="mean", flows=flows)
+    for name, value in vars(one).items():
+        assert getattr(other, name) == pytest.approx(value, abs=1e-6)
+    longer = SyntheticBelt(replace(DATA, frames=20)).test  # another length, another clip
+    assert evaluate(network, longer, "divide", 0.4, fusion="mean", flows=flows).pxap != one.pxap
