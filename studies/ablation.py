@@ -22,8 +22,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "both": {"method": "both"},
     "both, zero flow": {"method": "both", "flow": "zero"},
     "both, DIS flow": {"method": "both", "flow": "dis"},
-    "both, shuffled flow": {"method": "both", "flow": "shuffled"},
-    "both, detached": {"method": "both", "detach": True},
 }
 #: At stride 4 a step costs half as much again: the arms that decide.
 FINE = ("plain", "plain, control", "temporal", "temporal, zero flow", "puzzle", "puzzle, control",

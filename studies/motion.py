@@ -10,7 +10,7 @@ SEEDS = range(3)
 STEPS = 240
 STRIDE = 16
 #: Pixels a frame: from a quarter of a cell to one and a half.
-SPEEDS = (4.0, 8.0, 12.0, 16.0, 20.0, 24.0)
+SPEEDS = (4.0, 8.0, 12.0, 16.0, 24.0)
 BELTS = {"clear": BeltConfig.clear, "hard": BeltConfig.hard}
 
 

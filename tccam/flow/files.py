@@ -148,7 +148,10 @@ def colors(flow: Tensor, largest: float | None = None) -> Tensor:
     hue = wheel[index] * (1 - part[..., None]) + wheel[(index + 1) % len(wheel)] * part[..., None]
     length = length[..., None]
     # White fades into the hue; beyond the largest length the hue is dimmed.
-    colour = torch.where(length <= 1 + 1e-6, 1 - length * (1 - hue), 0.75 * hue) * known[..., None]
+    colour = (
+        torch.where(length <= 1 + 1e-6, 1 - length.clamp(max=1) * (1 - hue), 0.75 * hue)
+        * known[..., None]
+    )
     return (255 * colour + 1e-6).floor().byte().permute(2, 0, 1).contiguous()
 
 

@@ -178,8 +178,8 @@ class Batch:
 class Sampler:
     """Draws the batch of each step: a function of the seed and the step alone.
 
-    All methods draw the same centre frames in the same step, so that a comparison on one seed is a
-    paired one: only frames with two neighbours are centres.
+    With windows of 3, all methods draw the same centre frames in the same step, so that a
+    comparison on one seed is a paired one: only frames with two neighbours are centres.
 
     Args:
         clips: clips of both cameras.

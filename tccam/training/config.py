@@ -67,7 +67,7 @@ class TrainConfig:
         flow: "exact" (the belt's truth), one of ``flow.METHODS``, or a control: "zero", or
             "shuffled" (of a random other frame, in a random direction of time).
         previous: flow to the previous frame: "backward" (measured from t to t−1) or "negated" (the
-            authors': minus the flow from t−1 to t, which is right for constant motion alone).
+            authors': minus the flow from t−1 to t, right where motion does not vary in space).
         cells: whether the flow is taken where the network's cells look (True), or interpolated at
             the centres of tiles as the authors do, see :func:`tccam.flow.resize`.
         fusion: of the neighbours, see :func:`tccam.temporal.fuse`.

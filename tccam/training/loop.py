@@ -86,7 +86,7 @@ def fit(
         flows: where optical flow is kept; the default store when None.
         fabric: lightning's, already launched, for several processes: each computes its share of
             every batch. Give DDP ``broadcast_buffers=False``: a step has several forward passes.
-            One process on ``config.device`` when None.
+            Its devices then count, not ``config.device``. One process on that device when None.
         logger: of lightning (CSV, TensorBoard or your own); gets every step's terms.
         checkpoint_every: steps between checkpoints.
         progress: whether to show a progress bar (on standard error).
@@ -115,6 +115,11 @@ def fit(
     if checkpoint_every < 1:
         raise TccamError(f"checkpoint_every: expected at least 1 step, got {checkpoint_every}")
     fabric = fabric or Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    if fabric.strategy.precision.precision != config.precision:
+        raise TccamError(
+            f"fabric: expected the precision of the configuration, {config.precision}, got "
+            f"{fabric.strategy.precision.precision}"
+        )
     parts = config.accumulate * fabric.world_size
     if config.batch % (config.num_classes * config.centres * parts):
         raise TccamError(

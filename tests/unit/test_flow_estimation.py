@@ -17,10 +17,12 @@ from torch import Tensor
 from torchvision.models import optical_flow
 
 from tccam.background import median_background
-from tccam.data import BeltConfig, SyntheticBelt
+from tccam.data import BeltConfig, SyntheticBelt, open_clip
 from tccam.errors import TccamError
 from tccam.flow import METHODS, endpoint_error, estimate, estimate_clip, weights_name
 
+REPOSITORY = Path(__file__).parents[2]
+GIF = REPOSITORY.parent / "shared" / "real_belt" / "fruit-and-vegetable.gif"
 OPENCV = METHODS[:2]
 
 
@@ -135,6 +137,25 @@ def test_rails_are_at_rest_beside_the_belt() -> None:
     truth, ids = clip.flow(30, 31), clip.ids[30]
     assert endpoint_error(flow, truth, ids == 0) < 3
     assert endpoint_error(flow, truth, (ids == 1) & clip.visible(30, 31)) < 2
+
+
+@pytest.mark.parametrize("method", OPENCV)
+def test_objects_of_the_real_belt_move_to_the_left(method: str) -> None:
+    if not GIF.is_file():
+        pytest.skip(f"no real belt was tested: ../{GIF.relative_to(REPOSITORY.parent)} is absent")
+    frames = open_clip(GIF).frames
+    background = median_background(frames)
+    # A box within an object, marked by hand: apple, broccoli, orange.
+    for t, box in (
+        (12, (150, 190, 310, 345)),
+        (36, (165, 195, 130, 200)),
+        (95, (150, 195, 175, 225)),
+    ):
+        top, bottom, left, right = box
+        flow = estimate(frames[t], frames[t + 1], method, background=background)
+        u, v = flow[:, top:bottom, left:right].flatten(1).median(1).values
+        assert -19 < u < -14
+        assert abs(v) < 1
 
 
 def small_clip(count: int) -> Tensor:

@@ -198,7 +198,7 @@ def test_stream_refuses_flows_that_do_not_fit(network: CamNet, flows: FlowStore)
     with pytest.raises(TccamError, match="flows: expected one for each picture, got fewer"):
         list(stream(network, pictures, fields[:-1]))
     coarse = flows.get(BELT.test[0], "exact", 16, progress=False)
-    with pytest.raises(TccamError, match="flow: expected .* on the grid of the maps"):
+    with pytest.raises(TccamError, match=r"flow: expected .* on the grid of the maps"):
         list(stream(network, pictures, zip(coarse.flow, coarse.visible, strict=True)))
     with pytest.raises(TccamError, match="mode"):
         list(stream(network, pictures, fields, fusion="median"))  # type: ignore[arg-type]
@@ -251,7 +251,7 @@ def test_a_mirrored_view_lands_in_its_place(width: int, stride: int) -> None:
     for scales in ((1.0,), (0.5, 1.0, 2.0)):
         found = multiscale(look, pictures, scales, flip=True)[0]
         for plane, place in zip(found, places, strict=True):
-            assert centre_of(plane) == pytest.approx(place, abs=0.3)
+            assert centre_of(plane) == pytest.approx(place, abs=0.075 * stride)
     # Turned back cell by cell, the mirrored view alone is beside it.
     turned = look(pictures.flip(-1)).maps.flip(-1)
     moved = centre_of(cam.enlarge(turned, (72, width), stride)[0, 0])[1]
@@ -285,7 +285,7 @@ def test_score_maps_are_placed_and_normalised() -> None:
     maps[:, 2] = -1.0
     scores = score_maps(maps, (48, 64), 4)
     assert scores.shape == (1, 3, 48, 64)
-    assert 0 <= scores.min()
+    assert scores.min() >= 0
     assert scores.max() <= 1
     torch.testing.assert_close(scores[:, 0], scores[:, 1], atol=1e-3, rtol=0)  # by its own maximum
     assert not scores[:, 2].any()  # negative evidence is none

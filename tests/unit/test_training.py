@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger, Logger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -156,31 +155,44 @@ def test_a_resumed_run_repeats_nothing_before_its_checkpoint(
         train(CONFIG)
 
 
-@pytest.mark.parametrize("config", [CONFIG, BOTH], ids=["plain", "both"])
+@pytest.mark.parametrize(
+    ("config", "function", "call"),
+    [
+        (CONFIG, "os.fsync", 3),  # half of its third checkpoint is written
+        (BOTH, "tccam.training.loop.objective", 16),  # past an evaluation
+    ],
+    ids=["plain", "both"],
+)
 def test_killed_process_resumes_to_the_same_bits(
-    config: TrainConfig, train: Train, tmp_path: Path, flows: FlowStore
+    config: TrainConfig, function: str, call: int, train: Train, tmp_path: Path, flows: FlowStore
 ) -> None:
-    config = replace(config, steps=60)
     whole = train(config, "whole")
+    module, name = function.rsplit(".", 1)
     script = textwrap.dedent(f"""
+        import os, signal
+        import {module}
         from tccam.data import BeltConfig, FlowStore
         from tccam.store import RunStore
         from tccam.training import TrainConfig, fit
+        kept, calls = {function}, 0
+        def killed(*arguments):
+            global calls
+            calls += 1
+            if calls == {call}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return kept(*arguments)
+        {module}.{name} = killed
         store, flows = RunStore({str(tmp_path / "cut")!r}), FlowStore({str(flows.root)!r})
         fit({config!r}, store=store, flows=flows, checkpoint_every=2, progress=False)
     """)
-    process = subprocess.Popen([sys.executable, "-c", script])
-    checkpoint = tmp_path / "cut" / whole.key / "checkpoint.safetensors"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the process ended before it could be killed"
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+    folder = tmp_path / "cut" / whole.key
+    assert (folder / "checkpoint.safetensors").exists()
     assert RunStore(tmp_path / "cut").finished(whole.key) is None
     resumed = train(config, "cut")
     assert same_run(resumed, whole)
-    left = sorted(path.name for path in checkpoint.parent.iterdir())
-    assert left == ["run.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
 
 
 def test_accumulation_sees_the_batch_in_parts(train: Train) -> None:
@@ -659,7 +671,7 @@ def test_two_processes_are_one_run(
     """)
     )
     done = subprocess.run(
-        [sys.executable, script], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr
     assert sorted(line for line in done.stdout.splitlines() if line.startswith("done")) == [
@@ -717,3 +729,9 @@ def test_store_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.M
         store.save("run", "weights", {"a": torch.ones(2)})
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["weights.safetensors"]
     assert torch.equal((store.load("run", "weights") or {})["a"], torch.zeros(2))
+
+
+def test_fabric_must_have_the_precision_of_the_configuration(tmp_path: Path) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    with pytest.raises(TccamError, match="precision"):
+        fit(CONFIG, fabric=fabric, store=RunStore(tmp_path), progress=False)
