@@ -24,8 +24,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "both, DIS flow": {"method": "both", "flow": "dis"},
 }
 #: At stride 4 a step costs half as much again: the arms that decide.
-FINE = ("plain", "plain, control", "temporal", "temporal, zero flow", "puzzle", "puzzle, control",
-        "both", "both, zero flow")  # fmt: skip
+FINE = ("plain, control", "temporal", "puzzle", "puzzle, control", "both", "both, zero flow")
 
 
 def arms() -> list[Arm]:

@@ -7,7 +7,7 @@ from tccam.data import BeltConfig
 from tccam.training import TrainConfig
 
 SEEDS = range(3)
-STEPS = 240
+STEPS, BATCH = 240, 9
 STRIDE = 16
 #: Pixels a frame: from a quarter of a cell to one and a half.
 SPEEDS = (4.0, 8.0, 12.0, 16.0, 24.0)
@@ -23,6 +23,7 @@ def arms() -> list[Arm]:
                 data=make(seed=FRESH + seed, speed=speed, test=12),
                 output_stride=STRIDE,
                 steps=STEPS,
+                batch=BATCH,
                 seed=seed,
                 threads=1,
                 method="temporal",

@@ -107,5 +107,7 @@ def record(name: str, question: str, arms: Sequence[Arm]) -> None:
 
 
 def _by_belt(arms: Sequence[Arm]) -> Iterator[Arm]:
-    """The arms with those of one belt together: it is rendered once."""
-    yield from sorted(arms, key=lambda arm: repr(arm.config.data))
+    """The arms with those of one belt together, so that it is rendered once; coarse maps first."""
+    yield from sorted(
+        arms, key=lambda arm: (-(arm.config.output_stride or 0), repr(arm.config.data))
+    )
