@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import torchvision
 
 from benchmarks import belt, cams, inference, step
 from tccam.files import write_atomic
-from tccam.store import provenance
+from tccam.store import machine, provenance
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks.json"
 
@@ -52,19 +50,6 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['other_ms']:8.1f} ms{row['ratio']:8.2f}  {row['goal']}"
         )
     return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
-        ]
-        cpu = names[0] if names else cpu
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""The authors' procedure, written down from METHOD's facts: what the library is measured against.
+"""A straightforward rendering of the authors' procedure: what the library is measured against.
 
-Same mathematics, done the straightforward way: a forward pass for each frame of a triplet and one
-for the tiles, full-resolution float32 flow brought to the maps' grid in every step, and at
-inference three frames, every scale and its mirror image for each frame, one interpolation a class.
+The same mathematics as the library's, to the digit, done step by step: a forward pass for each
+frame of a triplet and one for the tiles, full-resolution float32 flow brought to the maps' grid in
+every step, and at inference three frames, every scale and its mirror image for each frame, one
+interpolation a class.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +21,7 @@ from tccam.training import TrainConfig
 
 def step(
     network: CamNet,
-    frames: Tensor,
+    frames: Sequence[Tensor],
     flows: Tensor,
     labels: Tensor,
     config: TrainConfig,
@@ -27,12 +30,12 @@ def step(
 
     Args:
         network: in train mode.
-        frames: float (B, 3, 3, H, W), previous, centre and next frame.
+        frames: previous, centre and next frame, float (B, 3, H, W) each.
         flows: float (B, 2, 2, H, W), from the centre to previous and next, pixels.
         labels: one-hot float (B, C).
         config: α and β.
     """
-    left, centre, right = (frames[:, t].contiguous() for t in range(3))
+    left, centre, right = frames
     logits, maps = network(centre)
     tiles = puzzle.tile(centre, config.pieces)
     merged = puzzle.merge(network(tiles).maps, config.pieces)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_grad_cam import GradCAM as ReferenceGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor
 from torchcam.methods import CAM, GradCAM
 from torchvision.models import resnet18
 
@@ -24,19 +25,30 @@ def rows(rounds: int = 7) -> list[dict[str, Any]]:
     images = torch.rand(16, 3, 224, 224)
     targets = [ClassifierOutputTarget(TARGET)] * len(images)
 
-    def ours(method: str) -> None:
-        cam.explain(model, images, TARGET, method=method)
+    def ours(method: str) -> Tensor:
+        return cam.explain(model, images, TARGET, method=method)
 
-    def torch_cam(kind: Any) -> None:
+    def torch_cam(kind: Any) -> Tensor:
         # As its documentation does it: one context for a batch, then maps at the pictures' size.
         with kind(model, model.layer4, **({"fc_layer": "fc"} if kind is CAM else {})) as extractor:
             scores = model(images)
             maps = extractor([TARGET] * len(images), scores)[0]
-            torch.nn.functional.interpolate(maps[:, None], images.shape[-2:], mode="bilinear")
+            return torch.nn.functional.interpolate(
+                maps[:, None], images.shape[-2:], mode="bilinear"
+            )[:, 0]
 
-    def grad_cam() -> None:
+    def grad_cam() -> Tensor:
         with ReferenceGradCAM(model, [model.layer4]) as extractor:
-            extractor(images, targets)
+            return torch.from_numpy(extractor(images, targets))
+
+    # They normalise before they enlarge, and torch-cam without a relu: up to that, one map.
+    for one, other in (
+        (ours("cam"), torch_cam(CAM)),
+        (ours("gradcam"), torch_cam(GradCAM)),
+        (ours("gradcam"), grad_cam()),
+    ):
+        pair = torch.stack((one.flatten(), other.detach().flatten()))
+        assert torch.corrcoef(pair)[0, 1] > 0.98, "these are not the same maps"
 
     times = seconds(
         {

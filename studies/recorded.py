@@ -11,20 +11,19 @@ import datetime
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from benchmarks.__main__ import machine
-from tccam.data import BeltConfig, SyntheticBelt
+from tccam.data import SyntheticBelt
 from tccam.data.flows import FlowStore
 from tccam.files import write_atomic
 from tccam.inference import choose_threshold, evaluate
-from tccam.store import RunStore, fingerprint, provenance
-from tccam.training import TrainConfig, fit
+from tccam.store import RunStore, machine, provenance
+from tccam.training import TrainConfig, fit, run_key
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 #: Belts are numbered by this plus the seed: no chapter has looked at these clips.
@@ -74,14 +73,14 @@ def record(name: str, question: str, arms: Sequence[Arm]) -> None:
     mine = [arm for number, arm in enumerate(_by_belt(arms)) if number % parts == part - 1]
     belt = SyntheticBelt(arms[0].config.data)
     for arm in tqdm(mine, desc=f"{name} {arguments.share}"):
-        path = kept / f"{fingerprint(arm.config)}.json"
+        path = kept / f"{run_key(arm.config)}.json"
         if path.is_file():
             continue
         if belt.config != arm.config.data:
             belt = SyntheticBelt(arm.config.data)
         row = score(arm, belt, store, flows)
         write_atomic(path, json.dumps(row).encode())
-    paths = [kept / f"{fingerprint(arm.config)}.json" for arm in arms]
+    paths = [kept / f"{run_key(arm.config)}.json" for arm in arms]
     missing = sum(not path.is_file() for path in paths)
     if missing:
         print(f"{missing} of {len(arms)} runs are still to come: no results yet", file=sys.stderr)
@@ -95,7 +94,7 @@ def record(name: str, question: str, arms: Sequence[Arm]) -> None:
         "machine": machine(),
         "provenance": provenance(),
         "command": f"python -m studies.{name}",
-        "config": asdict(replace(arms[0].config, data=BeltConfig())),
+        "shared": shared([asdict(arm.config) for arm in arms]),
         "rows": rows,
     }
     target = arguments.results / f"{name}.json"
@@ -104,6 +103,17 @@ def record(name: str, question: str, arms: Sequence[Arm]) -> None:
     text = text.replace('{"arm"', '\n{"arm"').replace('"rows"', '\n"rows"')
     write_atomic(target, (text + "\n").encode())
     print(f"{len(rows)} runs written to {target.name}", file=sys.stderr)
+
+
+def shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all configurations have in common; the rows and the arms' names say the rest."""
+    common: dict[str, Any] = {}
+    for name, value in configs[0].items():
+        if isinstance(value, dict):
+            common[name] = shared([config[name] for config in configs])
+        elif all(config[name] == value for config in configs):
+            common[name] = value
+    return common
 
 
 def _by_belt(arms: Sequence[Arm]) -> Iterator[Arm]:

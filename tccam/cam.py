@@ -272,12 +272,14 @@ def _look(
         # is at least float32, for half precision underflows in the products of the methods. The
         # model goes on with a copy, since what comes next may work in place.
         dtype = torch.promote_types(output.dtype, torch.float32)
+        torch.set_grad_enabled(True)
         leaves.append(output.detach().to(dtype).requires_grad_())
         return leaves[-1].to(output.dtype, copy=True)
 
     # A copy also of tensors made in inference mode, which no graph may hold.
     images = images.to(next(model.parameters(), images).device, copy=True)
-    with _hooked(layer, tap):
+    # What comes before the layer needs no graph, and half the memory without.
+    with torch.no_grad(), _hooked(layer, tap):
         logits = _logits(model, images)
     if len(leaves) != 1:
         raise TccamError(

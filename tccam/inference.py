@@ -158,7 +158,7 @@ def stream(
         For each frame float (C, h, w) ≥ 0, not normalised.
 
     Raises:
-        TccamError: if there are fewer flows than pictures, or they lie on another grid.
+        TccamError: if there are fewer or more flows than pictures, or they lie on another grid.
     """
     maps = _maps(network, pictures, scales, flip, batch)
     if flows is None:
@@ -187,6 +187,8 @@ def stream(
             mode=fusion,
         )[0]
         before, here = here, after
+    if next(fields, None) is not None:
+        raise TccamError("flows: expected one for each picture, got more")
 
 
 def _maps(
@@ -339,7 +341,7 @@ def _fused(
         wanted = torch.isin(frames, index)
         if not wanted.any():
             continue
-        field = store.get(clip, flow, network.output_stride)
+        field = store.get(clip, flow, network.output_stride, progress=False)
         pictures = (data.pictures(frame[None])[0] for frame in frames)
         maps = stream(network, pictures, zip(field.flow, field.visible, strict=True), fusion=fusion)
         parts.append(torch.stack(list(maps))[wanted])

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
 from tccam.errors import TccamError
+from tccam.files import download_state, read_state
 
 __all__ = ["CamNet", "CamOutput", "backbones"]
 
@@ -159,7 +159,10 @@ class CamNet(nn.Module):
         if self.standardize:
             images = (images - self._mean) / self._deviation
         maps = self.classifier(self.features(images))
-        return CamOutput(logits=maps.mean(dim=(2, 3)), maps=maps)
+        return CamOutput(
+            logits=maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32)),
+            maps=maps,
+        )
 
     def _check(self, images: Tensor) -> None:
         if (
@@ -179,7 +182,7 @@ class CamNet(nn.Module):
 
     def _load(self, weights: str | Path) -> None:
         if Path(weights).suffix in _STATE_SUFFIXES:
-            state = _read_state(Path(weights))
+            state = read_state(Path(weights))
         else:
             if self.in_channels != 3:
                 raise TccamError(
@@ -280,38 +283,10 @@ def _dilate(stage: nn.Module, dilation: int) -> int:
     return dilation
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU."""
-    if not path.is_file():
-        raise TccamError(f"{path}: there is no such file; expected a state dict")
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-        found = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-        raise TccamError(f"{path}: not a readable state dict ({found})") from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise TccamError(f"{path}: expected a state dict, a mapping from names to tensors")
-    return state
-
-
 def _download(backbone: str, name: str) -> dict[str, Tensor]:
     """The state dict of named torchvision weights, from its cache or from the network."""
     published = {} if backbone == "small" else models.get_model_weights(backbone).__members__
     if name not in published:
         names = ", ".join((*published, *(f"a {suffix} file" for suffix in _STATE_SUFFIXES)))
         raise TccamError(f"weights: {backbone} takes {names}; got {name!r}")
-    try:
-        state: dict[str, Tensor] = published[name].get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
-    except (OSError, RuntimeError) as error:
-        raise TccamError(
-            f"weights: {backbone} {name} could not be downloaded ({error}); connect to the "
-            f"network, or give the path of a state dict that you have"
-        ) from None
-    return state
+    return download_state(published[name], f"{backbone} {name}")

@@ -25,7 +25,7 @@ from tccam.files import write_atomic
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["RunStore", "fingerprint", "provenance", "sources_hash"]
+__all__ = ["RunStore", "fingerprint", "machine", "provenance", "sources_hash"]
 
 #: Modules that show results but do not make them: changing one does not outdate a run.
 _FACES = frozenset({"notebook.py", "viz.py"})
@@ -42,9 +42,19 @@ def sources_hash() -> str:
     return digest.hexdigest()
 
 
-def fingerprint(config: DataclassInstance) -> str:
-    """The name of a run: configuration, sources, PyTorch and torchvision, 16 hexadecimal digits."""
+def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
+    """The name of a run: 16 hexadecimal digits of a hash of all that it depends on.
+
+    Args:
+        config: of the run.
+        surroundings: what else it depends on, such as the content of a file of weights; None for
+            what does not matter to it.
+
+    Returns:
+        A hash of these, of the library's sources and of the versions of PyTorch and torchvision.
+    """
     facts = [asdict(config), sources_hash(), torch.__version__, torchvision.__version__]
+    facts.append({name: value for name, value in surroundings.items() if value is not None})
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -59,6 +69,16 @@ def provenance() -> dict[str, Any]:
         "commit": _commit(),
         "sources": sources_hash(),
     }
+
+
+def machine() -> dict[str, Any]:
+    """What a time was measured on: kind of CPU, cores, GPU (None without), system."""
+    cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if info.is_file():
+        named = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = named[0].split(":")[1].strip() if named else cpu
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()}
 
 
 def _commit() -> str | None:

@@ -138,15 +138,18 @@ def temporal_loss(
         visible: for each neighbour bool (B, 1, h, w), where the centre's points are seen in it;
             None takes every point that stays inside the picture.
         fusion: "max" (the paper's) or "mean".
-        centre_in: whether the centre's own map is fused with its neighbours' (the authors do so in
-            validation and at inference, not in training).
+        centre_in: whether the centre's own map is fused with its neighbours', as the authors do in
+            validation and at inference, not in training. (In validation they add the *normalised*
+            centre to raw neighbours; here all are treated alike.)
         normalized: "fused" normalises once, after the fusion, as the authors do; "each" normalises
             every neighbour before, so that a frame with weak evidence counts as much as a frame
             with strong evidence.
         detach: whether the fused map is a fixed target, as in SEAM; the authors let the gradient
             into all frames.
-        validity: whether cells that no neighbour sees are left out. The authors compare them with
-            zero (False); ``visible`` plays no part then.
+        validity: whether cells that no neighbour sees are left out, of the comparison and of the
+            maximum by which maps are normalised. The authors compare them with zero (False);
+            ``visible`` plays no part then. Without ``visible`` and with the fusion "max", motion
+            along one axis leaves no cell out: one of two neighbours always holds it.
         half_cell_shift: the authors' sampling, see :func:`tccam.flow.warp`.
         reduction: see :func:`tccam.consistency.l1`.
 
@@ -173,6 +176,12 @@ def temporal_loss(
     if centre_in:
         warped, valids = [*warped, activate(centre)], [*valids, torch.ones_like(valids[0])]
     target = fuse(warped, valids, fusion)
+    if centre.shape != target.shape:
+        raise TccamError(
+            f"centre: expected {tuple(target.shape)} as its neighbours, got {tuple(centre.shape)}"
+        )
+    if compared is not None:  # a peak that no neighbour sees is no measure for what they see
+        centre, target = (maps.masked_fill(~compared, 0.0) for maps in (centre, target))
     target = target if normalized == "each" else cam.normalize(target)
     if detach:
         target = target.detach()

@@ -27,7 +27,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -37,6 +36,7 @@ from tqdm import tqdm
 
 from tccam.background import clean
 from tccam.errors import TccamError
+from tccam.files import download_state, existing, read_state
 from tccam.flow.geometry import warp
 
 __all__ = ["METHODS", "estimate", "estimate_clip", "weights_name"]
@@ -233,7 +233,7 @@ def weights_name(method: str, weights: str | Path | None) -> str | None:
     """
     _check_method(method, weights)
     if weights is not None:
-        return hashlib.sha256(_existing(Path(weights)).read_bytes()).hexdigest()
+        return hashlib.sha256(existing(Path(weights)).read_bytes()).hexdigest()
     return str(get_model_weights(method).DEFAULT) if method.startswith("raft") else None
 
 
@@ -325,7 +325,11 @@ def _solver(
 
 def _raft(method: str, weights: str | Path | None, device: str | torch.device) -> _Solver:
     network = get_model(method, weights=None)
-    state = _read_state(Path(weights)) if weights is not None else _download(method)
+    if weights is not None:
+        state = read_state(Path(weights))
+    else:
+        published = get_model_weights(method).DEFAULT
+        state = download_state(published, str(published))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -346,45 +350,6 @@ def _raft(method: str, weights: str | Path | None, device: str | torch.device) -
         return flow[..., :height, :width].float().cpu().clone()
 
     return solve
-
-
-def _download(method: str) -> dict[str, Tensor]:
-    """The state dict of torchvision's published weights, from its cache or from the network."""
-    published = get_model_weights(method).DEFAULT
-    try:
-        state: dict[str, Tensor] = published.get_state_dict(
-            progress=False, check_hash=True, weights_only=True, map_location="cpu"
-        )
-    except (OSError, RuntimeError) as error:
-        raise TccamError(
-            f"weights: {published} could not be downloaded ({error}); connect to the network, "
-            f"or give the path of a state dict that you have"
-        ) from None
-    return state
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise TccamError(f"{path}: there is no such file; expected a state dict")
-    return path
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU."""
-    _existing(path)
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-        found = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-        raise TccamError(f"{path}: not a readable state dict ({found})") from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise TccamError(f"{path}: expected a state dict, a mapping from names to tensors")
-    return state
 
 
 def _check_method(method: str, weights: str | Path | None) -> None:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from tccam.errors import TccamError
 from tccam.files import write_atomic
+from tccam.flow.geometry import UNKNOWN
 
 __all__ = ["colors", "read_flo", "write_flo"]
 
 _MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
 _HEADER = 12  # bytes: magic, width, height
 _LARGEST_SIDE = 99_999  # cells, as in Middlebury's own reader
-_UNKNOWN = 1e9  # a component beyond it says that nobody knows
 
 # The wheel goes from one pure colour to the next in so many steps; the eye tells more shades
 # between red and yellow than between yellow and green. Each arc starts at a colour.
@@ -134,7 +134,7 @@ def colors(flow: Tensor, largest: float | None = None) -> Tensor:
     _check(flow)
     if largest is not None and not largest > 0:
         raise TccamError(f"largest: expected a positive number of pixels, got {largest}")
-    known = (flow.abs() <= _UNKNOWN).all(0)  # false for NaN
+    known = (flow.abs() <= UNKNOWN).all(0)  # false for NaN
     u, v = torch.where(known, flow.detach(), 0.0).double()
     length = torch.hypot(u, v)
     if largest is None:

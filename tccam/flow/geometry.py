@@ -17,6 +17,9 @@ from tccam.errors import TccamError
 
 __all__ = ["compose", "endpoint_error", "occlusion", "resize", "warp"]
 
+#: A component beyond it says that nobody knows: Middlebury's mark.
+UNKNOWN = 1e9
+
 
 def resize(
     flow: Tensor,
@@ -225,7 +228,7 @@ def endpoint_error(flow: Tensor, truth: Tensor, where: Tensor | None = None) -> 
             None counts all.
 
     Returns:
-        Pixels.
+        Pixels. What is unknown in either flow (NaN, or beyond 10⁹ as in ``.flo``) is left out.
 
     Raises:
         TccamError: if shapes or dtypes are others or do not agree, or no pixel counts.
@@ -241,9 +244,10 @@ def endpoint_error(flow: Tensor, truth: Tensor, where: Tensor | None = None) -> 
     if where is not None and (where.shape != shape or where.dtype != torch.bool):
         raise TccamError(f"where: expected bool {shape}, got {where.dtype} {tuple(where.shape)}")
     error = (flow.double() - truth.double()).square().sum(-3).sqrt()
-    error = error if where is None else error[where]
+    known = ((flow.abs() <= UNKNOWN) & (truth.abs() <= UNKNOWN)).all(-3)
+    error = error[known if where is None else known & where]
     if error.numel() == 0:
-        raise TccamError("where: no pixel counts; expected at least one")
+        raise TccamError("where: no pixel counts whose flow is known; expected at least one")
     return float(error.mean())
 
 

@@ -2,7 +2,7 @@
 
 from tccam.training.batches import Batch, FrameSet, Neighbours, Sampler
 from tccam.training.config import TrainConfig
-from tccam.training.loop import Run, fit, learning_rate
+from tccam.training.loop import Run, fit, learning_rate, run_key
 from tccam.training.objective import classification_loss, objective, ramp
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "learning_rate",
     "objective",
     "ramp",
+    "run_key",
 ]

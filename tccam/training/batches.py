@@ -114,6 +114,7 @@ class Neighbours:
                     stride if config.cells else None,
                     size=size,
                     mirrored=mirrored,
+                    assisted=config.assisted,
                     progress=progress,
                 )
                 for clip in clips
@@ -226,7 +227,10 @@ class Sampler:
                 )
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """The batch of a step, or one of its equal parts; each holds as many of each class."""
+        """The batch of a step, or one of its equal parts.
+
+        As many windows of each class, that of a window's first centre, are in every part.
+        """
         config = self.config
         draws = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         share = config.batch // (config.num_classes * config.centres)
@@ -238,8 +242,9 @@ class Sampler:
         mirrored = torch.rand(count, 2, generator=draws) < 0.5
         if not (config.flip and self.augment):
             mirrored = torch.zeros_like(mirrored)
-        if not config.jitter_together:
-            jitter = 2 * torch.rand(count, frames, 4, generator=draws) - 1
+        if not config.jitter_together:  # drawn for the window, so that centres agree without it
+            jitter = 2 * torch.rand(count, config.window, 4, generator=draws) - 1
+            jitter = jitter if config.temporal else jitter[:, 1:2]
         offsets = torch.arange(frames) - (1 if config.temporal else 0)
         mine = slice(part * count // parts, (part + 1) * count // parts)
         index = (first[:, None] + offsets)[mine]
@@ -291,12 +296,20 @@ def recolor(images: Tensor, change: Tensor) -> None:
 
 
 def _shuffled(flows: Tensor, visible: Tensor, data: FrameSet, seed: int) -> tuple[Tensor, Tensor]:
-    """Every frame gets the flow of a random other frame, in a random direction of time."""
+    """Every frame gets the flow of a random frame, turned by one, two or three quarters.
+
+    On a belt the flow of any other frame is nearly the right one. Turned, it is as long as the true
+    motion and never along it.
+    """
     draws = torch.Generator().manual_seed(seed)
     frame = torch.arange(len(data))
     inner = ((frame > data.first) & (frame < data.last)).nonzero().flatten()
     source = inner[torch.randint(len(inner), (len(data),), generator=draws)]
     flows, visible = flows[source], visible[source]
-    swap = torch.rand(len(data), generator=draws) < 0.5
-    flows[swap], visible[swap] = flows[swap].flip(1), visible[swap].flip(1)
+    quarters = torch.randint(1, 4, (len(data),), generator=draws)
+    for count in (1, 2, 3):
+        turned = flows[quarters == count]  # (N, 2, 2, h, w)
+        for _ in range(count):
+            turned = torch.stack((-turned[:, :, 1], turned[:, :, 0]), 2)
+        flows[quarters == count] = turned
     return flows, visible

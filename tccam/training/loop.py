@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
 from torch import Tensor
 from tqdm import tqdm
 
+from tccam import flow
 from tccam.data.belt import BeltClip, SyntheticBelt
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
@@ -24,7 +29,7 @@ from tccam.training.batches import Batch, Sampler
 from tccam.training.config import TrainConfig
 from tccam.training.objective import objective, ramp
 
-__all__ = ["Run", "fit", "learning_rate"]
+__all__ = ["Run", "fit", "learning_rate", "run_key"]
 
 _VALIDATION_BATCHES = 4
 
@@ -115,11 +120,6 @@ def fit(
     if checkpoint_every < 1:
         raise TccamError(f"checkpoint_every: expected at least 1 step, got {checkpoint_every}")
     fabric = fabric or Fabric(accelerator=config.device, devices=1, precision=config.precision)
-    if fabric.strategy.precision.precision != config.precision:
-        raise TccamError(
-            f"fabric: expected the precision of the configuration, {config.precision}, got "
-            f"{fabric.strategy.precision.precision}"
-        )
     parts = config.accumulate * fabric.world_size
     if config.batch % (config.num_classes * config.centres * parts):
         raise TccamError(
@@ -127,7 +127,12 @@ def fit(
             f"({fabric.world_size} processes × accumulate={config.accumulate}) of whole windows of "
             f"{config.num_classes} classes"
         )
-    store, key = store or RunStore(), fingerprint(config)
+    if fabric.strategy.precision.precision != config.precision:
+        raise TccamError(
+            f"fabric: expected the precision of the configuration, {config.precision}, got "
+            f"{fabric.strategy.precision.precision}"
+        )
+    store, key = store or RunStore(), run_key(config, fabric)
     with _threads(config.threads):
         record = store.finished(key)
         fabric.barrier()
@@ -153,6 +158,24 @@ def fit(
     )
 
 
+def run_key(config: TrainConfig, fabric: Fabric | None = None) -> str:
+    """The name of a run in the store.
+
+    Beside the configuration and the sources it depends on the content of a file of weights, on
+    OpenCV where that estimates flow, on the kind of device and on the number of processes: batch
+    normalisation sees each one's part.
+    """
+    weights = Path(config.weights) if config.weights else None
+    estimated = config.temporal and config.flow in flow.METHODS
+    return fingerprint(
+        config,
+        weights=sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
+        opencv=cv2.__version__ if estimated else None,
+        device=fabric.device.type if fabric and fabric.device.type != "cpu" else None,
+        processes=fabric.world_size if fabric and fabric.world_size > 1 else None,
+    )
+
+
 class _Training:
     """One session of a run, from its last checkpoint on."""
 
@@ -170,6 +193,7 @@ class _Training:
         self.config, self.key, self.store, self.fabric = config, key, store, fabric
         self.logger, self.progress = logger, progress and fabric.is_global_zero
         network = _network(config).train()
+        _check_tiles(config, network.output_stride)
         # Channels last: half the time per step on a CPU, and what tensor cores want.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = _optimizer(self.network, config)
@@ -191,6 +215,11 @@ class _Training:
         self.validation: dict[str, list[Tensor]] = {}
         self.started, self.spent, self.logged = time.monotonic(), 0.0, 0
         self._resume()
+        if fabric.broadcast(self.done) != self.done:
+            raise TccamError(
+                f"{store.root}: another process resumes at another step; the processes of one run "
+                f"share one store"
+            )
 
     @property
     def done(self) -> int:
@@ -212,11 +241,11 @@ class _Training:
             if self.judge and (step + 1) % config.validate_every == 0:
                 self._validate(step + 1)
             if (step + 1) % checkpoint_every == 0 and step + 1 < config.steps:
-                self._finite()
+                curves = self._finite()
                 self._checkpoint()
-                self._log()
+                self._log(curves)
         curves = self._finite()
-        self._log()
+        self._log(curves)
         record = {
             "config": asdict(config),
             "terms": {name: curve.tolist() for name, curve in curves.items()},
@@ -306,12 +335,12 @@ class _Training:
             )
         return curves
 
-    def _log(self) -> None:
+    def _log(self, curves: Mapping[str, Tensor]) -> None:
         """Hand the steps since the last time to the logger: no step waits for it."""
         if self.logger is None or not self.fabric.is_global_zero:
             return
         for step in range(self.logged, self.done):
-            self.logger.log_metrics({k: float(v[step]) for k, v in self.history.items()}, step)
+            self.logger.log_metrics({k: float(v[step]) for k, v in curves.items()}, step)
         for number, step in enumerate(int(s) for s in self.validation.get("step", ())):
             if step > self.logged:
                 row = {f"validation/{k}": float(v[number]) for k, v in self.validation.items()}
@@ -356,6 +385,17 @@ class _Training:
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose name begins with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _check_tiles(config: TrainConfig, stride: int) -> None:
+    """Refuse tiles whose cells would not lie on the picture's: some of them without a word."""
+    side = math.isqrt(config.pieces)
+    sizes = (config.data.height, config.data.width)
+    if config.spatial and any(size % (side * stride) for size in sizes):
+        raise TccamError(
+            f"TrainConfig.pieces: {config.pieces} tiles at stride {stride} need pictures whose "
+            f"sides are multiples of {side * stride}, got {sizes[0]}×{sizes[1]}"
+        )
 
 
 def _network(config: TrainConfig, pretrained: bool = True) -> CamNet:

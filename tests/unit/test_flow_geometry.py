@@ -146,7 +146,7 @@ def test_end_point_error_agrees_with_numpy() -> None:
         (lambda f: compose(f, f[None]), "second: expected"),
         (lambda f: compose(f[:1], f), "first: expected"),
         (lambda f: endpoint_error(f, f[..., :2]), "truth: expected"),
-        (lambda f: endpoint_error(f, f, f[0] > 1), "where: no pixel"),
+        (lambda f: endpoint_error(f, f, f[0] > 1), "where: no pixel counts"),
         (lambda f: endpoint_error(f, f, f > -1), r"where: expected bool \(4, 5\)"),
         (lambda f: endpoint_error(f, f, f[0]), "where: expected bool .*float32"),
         (lambda f: endpoint_error(f[..., :0], f[..., :0]), "no pixel"),
@@ -155,3 +155,12 @@ def test_end_point_error_agrees_with_numpy() -> None:
 def test_bad_input_is_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(TccamError, match=message):
         call(torch.zeros(2, 4, 5))
+
+
+def test_unknown_vectors_are_left_out() -> None:
+    truth = torch.zeros(2, 2, 2)
+    flow = torch.tensor([3.0, 4.0]).reshape(2, 1, 1).repeat(1, 2, 2)
+    flow[:, 0, 0], flow[0, 0, 1], truth[1, 1, 1] = 1.7e9, float("nan"), 2e9
+    assert endpoint_error(flow, truth) == 5.0  # of the one pixel that both know
+    with pytest.raises(TccamError, match="known"):
+        endpoint_error(flow, truth, torch.tensor([[True, True], [False, True]]))

@@ -154,9 +154,16 @@ def test_stream_without_flows_is_the_network(batch: int, network: CamNet) -> Non
     torch.testing.assert_close(found, F.relu(network(pictures).maps), atol=1e-5, rtol=0)
 
 
+def test_stream_refuses_the_flow_of_another_clip(network: CamNet, flows: FlowStore) -> None:
+    pictures = list(pictures_of())
+    for some in (pictures[:3], []):
+        with pytest.raises(TccamError, match="got more"):
+            list(stream(network, some, flows_of(flows)))
+
+
 def test_stream_of_nothing_is_empty(network: CamNet, flows: FlowStore) -> None:
     assert list(stream(network, [])) == []
-    assert list(stream(network, [], flows_of(flows))) == []
+    assert list(stream(network, [], [])) == []
 
 
 def test_stream_reads_no_further_than_it_must(network: CamNet, flows: FlowStore) -> None:

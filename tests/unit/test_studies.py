@@ -1,6 +1,7 @@
 """Recorded studies: run in shares, resumed, written once and whole, and found again."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def test_shares_make_one_result(
     assert all(0 <= row["iou_threshold"] <= 1 for row in found["rows"])
     assert found["provenance"]["sources"]
     assert found["machine"]["cores"]
+    assert found["shared"]["data"]["height"] == TINY.height
+    assert "method" not in found["shared"]
 
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("a finished run was trained again")
@@ -70,14 +73,37 @@ def test_a_share_that_is_none_is_refused(study: Path, monkeypatch: pytest.Monkey
             run(monkeypatch, study, share)
 
 
-def test_the_studies_are_paired_on_fresh_clips() -> None:
-    for study in (ablation, motion):
-        configs = [arm.config for arm in study.arms()]
-        assert len({json.dumps(vars(c), default=str) for c in configs}) == len(configs)
-        assert all(c.data.seed == recorded.FRESH + c.seed for c in configs)
-        count = len(study.SEEDS)
-        assert len(configs) % count == 0
-        assert len({c.steps for c in configs} | {c.batch for c in configs}) == 2  # equal effort
+def test_arms_differ_in_what_their_name_says_alone() -> None:
+    changes = {
+        ablation: lambda arm: set(ablation.ARMS[arm]),
+        motion: lambda arm: {"beta"},
+    }
+    for study, changed in changes.items():
+        groups: dict[str, list[recorded.Arm]] = {}
+        for arm in study.arms():
+            facts = {k: v for k, v in arm.facts.items() if k != "arm"}
+            groups.setdefault(f"{facts} {arm.config.seed}", []).append(arm)
+            assert arm.config.data.seed == recorded.FRESH + arm.config.seed
+        assert {arm.config.seed for group in groups.values() for arm in group} == set(study.SEEDS)
+        for group in groups.values():
+            assert len({arm.facts["arm"] for arm in group}) == len(group) > 1
+            for arm in group:
+                for name, value in vars(arm.config).items():
+                    for other in group:
+                        allowed = changed(arm.facts["arm"]) | changed(other.facts["arm"])
+                        assert name in allowed or vars(other.config)[name] == value, name
+
+
+def test_no_chapter_looks_at_the_belts_of_the_studies() -> None:
+    for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        code = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        assert not re.search(rf"seed={recorded.FRESH // 100}\d\d", code), path.name
+
+
+def test_what_is_shared() -> None:
+    one, two = {"a": 1, "b": {"c": 2, "d": 3}}, {"a": 0, "b": {"c": 2, "d": 4}}
+    assert recorded.shared([one, two]) == {"b": {"c": 2}}
 
 
 def test_recorded_names_what_is_missing() -> None:
