@@ -485,7 +485,9 @@ def test_presets_train_with_every_method(method: Any, variant: str, train: Train
     )
     run = train(config)
     assert run.losses.isfinite().all()
-    assert run.terms["classification"][-5:].mean() < run.terms["classification"][:5].mean()
+    # Without a ramp both terms pull from the first step on: then it is their sum that falls.
+    curve = run.losses if variant == "faithful" else run.terms["classification"]
+    assert curve[-5:].mean() < curve[:5].mean()
 
 
 def test_the_variants_differ_in_the_slips_alone() -> None:
