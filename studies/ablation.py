@@ -24,7 +24,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "both, DIS flow": {"method": "both", "flow": "dis"},
 }
 #: At stride 4 a step costs half as much again: the arms that decide.
-FINE = ("plain, control", "temporal", "puzzle", "puzzle, control", "both", "both, zero flow")
+FINE = (
+    "plain", "plain, control", "temporal", "temporal, zero flow", "puzzle", "puzzle, control",
+    "both", "both, zero flow",
+)  # fmt: skip
 
 
 def arms() -> list[Arm]:
