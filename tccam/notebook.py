@@ -55,8 +55,8 @@ def recorded(name: str) -> dict[str, Any]:
         name: of the study, see the folder ``results/``.
 
     Returns:
-        What the file holds: "question", "date", "machine", "provenance", the "command" that runs it
-        again, and "rows", one dictionary a training run.
+        What the file holds, among others "question", "date", "machine", "provenance", the "command"
+        that runs it again, and "rows", one dictionary a training run.
 
     Raises:
         TccamError: if there is no such study, or its file is damaged.

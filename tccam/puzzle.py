@@ -76,7 +76,7 @@ def merge(maps: Tensor, pieces: int = 4, *, size: tuple[int, int] | None = None)
             for all of it.
 
     Returns:
-        (B, C, √pieces·h, √pieces·w), or (B, C, *size).
+        (B, C, √pieces·h, √pieces·w), or cut to ``size``.
 
     Raises:
         TccamError: if ``maps`` has another shape, its batch is no multiple of ``pieces``, or

@@ -36,11 +36,12 @@ def align(
         neighbours: N maps, each float (B, C, h, w) on the grid of its own frame.
         flows: N flows, each float (B, 2, h, w), FROM the centre TO the neighbour, in cells.
         visible: N masks, each bool (B, 1, h, w), on the centre's grid: where a point of the centre
-            is seen in the neighbour too (see :func:`tccam.flow.occlusion`); None for everywhere.
-        half_cell_shift: see :func:`tccam.flow.warp`.
+            is seen in the neighbour too, see :func:`~tccam.flow.geometry.occlusion`; None for
+            everywhere.
+        half_cell_shift: see :func:`~tccam.flow.geometry.warp`.
 
     Returns:
-        N warped maps (B, C, h, w), and N masks (B, 1, h, w): inside the neighbour's picture, and
+        N warped maps (B, C, h, w), and N masks (B, 1, h, w), inside the neighbour's picture and
         visible there.
 
     Raises:
@@ -133,7 +134,7 @@ def temporal_loss(
         centre: float (B, C, h, w), raw class maps of frame t.
         neighbours: raw class maps of its neighbours, each float (B, C, h, w).
         flows: for each neighbour float (B, 2, h, w), FROM the centre TO the neighbour, in cells of
-            the maps; see :func:`tccam.flow.resize`.
+            the maps; see :func:`~tccam.flow.geometry.resize`.
         labels: of the centre, int64 (B,) or multi-hot (B, C).
         visible: for each neighbour bool (B, 1, h, w), where the centre's points are seen in it;
             None takes every point that stays inside the picture.
@@ -150,7 +151,7 @@ def temporal_loss(
             maximum by which maps are normalised. The authors compare them with zero (False);
             ``visible`` plays no part then. Without ``visible`` and with the fusion "max", motion
             along one axis leaves no cell out: one of two neighbours always holds it.
-        half_cell_shift: the authors' sampling, see :func:`tccam.flow.warp`.
+        half_cell_shift: the authors' sampling, see :func:`~tccam.flow.geometry.warp`.
         reduction: see :func:`tccam.consistency.l1`.
 
     Returns:

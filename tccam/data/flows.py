@@ -95,9 +95,9 @@ class FlowStore:
             clip: of any length; it is read once for its name in the store, and once or twice more
                 if the flow is not there yet. The flows of two frames are in memory at full size.
             method: "exact", for a :class:`~tccam.data.belt.BeltClip`, or one of
-                :data:`tccam.flow.METHODS`.
+                :data:`~tccam.flow.estimation.METHODS`.
             stride: pixels per cell of the maps: cell i looks at pixel s·i. None for cells that are
-                tiles, see :func:`tccam.flow.resize`; they need a ``size``.
+                tiles, see :func:`~tccam.flow.geometry.resize`; they need a ``size``.
             size: height and width of the maps; by default (⌈H/s⌉, ⌈W/s⌉).
             mirrored: whether the network is shown the picture upside down, and left to right. The
                 answer is what it sees: cell i lies at pixel s·i of the *mirrored* picture, and the
@@ -105,7 +105,7 @@ class FlowStore:
             assisted: whether an estimation is helped by the clip's median background, see
                 :mod:`tccam.flow.estimation`. It needs a clip of which most frames show
                 background at any one pixel; a handful of frames is none.
-            weights: for RAFT, see :func:`tccam.flow.estimate`.
+            weights: for RAFT, see :func:`~tccam.flow.estimation.estimate`.
             device: where RAFT runs.
             progress: whether an estimation shows a bar on stderr.
 

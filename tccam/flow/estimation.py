@@ -156,7 +156,7 @@ def estimate_clip(
         progress: whether to show a bar on stderr.
 
     Yields:
-        float32 (2, 2, H, W) for each frame: the flow to the previous frame, then to the next, in
+        float32 (2, 2, H, W) for each frame, the flow to the previous frame, then to the next, in
         pixels. 0 where there is none: the first frame has no previous one, the last no next.
 
     Raises:

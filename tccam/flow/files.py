@@ -35,8 +35,8 @@ def read_flo(path: str | os.PathLike[str]) -> Tensor:
             the top, float32; all little-endian.
 
     Returns:
-        float32 (2, H, W), in pixels, as it is in the file: unknown pixels, which Middlebury marks
-        by more than 1e9, included.
+        float32 (2, H, W), in pixels, as it is in the file. Unknown pixels, which Middlebury marks
+        by more than 1e9, are included.
 
     Raises:
         TccamError: if the file is missing or unreadable, is no ``.flo``, has an impossible size, or
@@ -118,7 +118,7 @@ def colors(flow: Tensor, largest: float | None = None) -> Tensor:
             takes the longest one of this flow; give it to compare pictures.
 
     Returns:
-        uint8 (3, H, W), RGB. Black where the flow is unknown: NaN, infinite or above 1e9.
+        uint8 (3, H, W), RGB. Black where the flow is unknown (NaN, infinite or above 1e9).
 
     Raises:
         TccamError: if ``flow`` has another shape or dtype, or ``largest`` is not positive.

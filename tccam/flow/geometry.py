@@ -194,8 +194,8 @@ def compose(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         second: the same shape, from frame b to frame c, on the grid of b.
 
     Returns:
-        The flow from a to c, on the grid of a, and bool (H, W) or (B, H, W), where it is valid: p
-        does not leave the picture on the way to b, where nobody knows its further way. There the
+        The flow from a to c, on the grid of a, and bool (H, W) or (B, H, W), where it is valid. It
+        is not where p leaves the picture on the way to b, for nobody knows its further way. There the
         flow holds the first step alone. Occlusion is not looked at: see :func:`occlusion`.
 
     Raises:

@@ -139,7 +139,7 @@ class Neighbours:
             mirrored: bool (W, 2), whether a window is seen upside down, and left to right.
 
         Returns:
-            float32 (W, T, 2, 2, h, w): to the previous and to the next frame, (u, v) in cells; and
+            float32 (W, T, 2, 2, h, w), to the previous and to the next frame, (u, v) in cells; and
             bool (W, T, 2, h, w), where the cell's point is seen there.
         """
         parts = [

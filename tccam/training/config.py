@@ -69,9 +69,9 @@ class TrainConfig:
         previous: flow to the previous frame: "backward" (measured from t to t−1) or "negated" (the
             authors': minus the flow from t−1 to t, right where motion does not vary in space).
         assisted: whether an estimation is helped by the clip's background, see
-            :func:`tccam.flow.estimate`.
+            :func:`~tccam.flow.estimation.estimate`.
         cells: whether the flow is taken where the network's cells look (True), or interpolated at
-            the centres of tiles as the authors do, see :func:`tccam.flow.resize`.
+            the centres of tiles as the authors do, see :func:`~tccam.flow.geometry.resize`.
         fusion: of the neighbours, see :func:`tccam.temporal.fuse`.
         centre_in: whether the centre is fused with its neighbours.
         normalized: see :func:`tccam.temporal.temporal_loss`.
@@ -80,7 +80,7 @@ class TrainConfig:
             neighbour's picture, or those "visible" in one, occlusion included. With the fusion
             "max" and motion along one axis, every cell is inside one of two neighbours, and
             "inside" does what "none" does.
-        half_cell_shift: the authors' sampling, see :func:`tccam.flow.warp`.
+        half_cell_shift: the authors' sampling, see :func:`~tccam.flow.geometry.warp`.
         separate_passes: the authors' forward passes: one for each frame of a triplet, so that
             batch normalisation sees the centres alone. Otherwise one for all frames.
         validate_every: steps between evaluations of the objective on validation clips; 0 for none.

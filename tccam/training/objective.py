@@ -58,8 +58,8 @@ def objective(
         weight: share of α and β that holds now, see :func:`ramp`.
 
     Returns:
-        "loss" and its terms before weighting: "classification", and with their methods "tiles",
-        "spatial" and "temporal". Each a scalar with its gradient.
+        "loss" and its terms before weighting, which are "classification", and with their methods
+        "tiles", "spatial" and "temporal". Each a scalar with its gradient.
     """
     count, frames = batch.images.shape[:2]
     centre = slice(1, -1) if config.temporal else slice(None)
