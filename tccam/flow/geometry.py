@@ -195,8 +195,8 @@ def compose(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The flow from a to c, on the grid of a, and bool (H, W) or (B, H, W), where it is valid. It
-        is not where p leaves the picture on the way to b, for nobody knows its further way. There the
-        flow holds the first step alone. Occlusion is not looked at: see :func:`occlusion`.
+        is not where p leaves the picture on the way to b, for nobody knows its further way; there
+        the flow holds the first step alone. Occlusion is not looked at: see :func:`occlusion`.
 
     Raises:
         TccamError: if the flows have other shapes or dtypes, or do not agree.
