@@ -26,10 +26,10 @@ def l1(
 
     With y_bc = 1 where picture b carries label c, else 0, and v_bp = 1 where cell p is valid:
 
-    * ``"mean"``: ``Σ y·v·|maps − target| / (B·C·h·w)``, the authors' form. Absent classes and invalid
-      cells count as cells without a difference, so that more classes make a smaller loss.
-    * ``"present"``: ``Σ y·v·|maps − target| / Σ y·v``, the mean over what is compared; 0 where nothing
-      is.
+    * ``"mean"``: ``Σ y·v·|maps − target| / (B·C·h·w)``, the authors' form. Absent classes and
+      invalid cells count as cells without a difference, so that more classes make a smaller loss.
+    * ``"present"``: ``Σ y·v·|maps − target| / Σ y·v``, the mean over what is compared; 0 where
+      nothing is.
 
     Args:
         maps: float (B, C, h, w).
