@@ -89,7 +89,7 @@ def estimate(
         target: the same shape and dtype.
         method: one of :data:`METHODS`.
         background: (3, H, W) or (B, 3, H, W), grey levels, for example from
-            :func:`tccam.background.median_background`: takes the help that the module describes.
+            :func:`~tccam.background.median_background`: takes the help that the module describes.
             None estimates on the pictures as they are.
         weights: for RAFT: None for torchvision's published ones (downloaded once), or a state
             dict's file (.safetensors, .pth, .pt), which is read without running code.
