@@ -1,22 +1,58 @@
 """A straightforward rendering of the authors' procedure: what the library is measured against.
 
-The same mathematics as the library's, to the digit, done step by step: a forward pass for each
-frame of a triplet and one for the tiles, full-resolution float32 flow brought to the maps' grid in
-every step, and at inference three frames, every scale and its mirror image for each frame, one
-interpolation a class.
+The same mathematics as the library's, to the digit, done step by step: pictures and float32 flow
+loaded one at a time at the pictures' resolution, a forward pass for each frame of a triplet and one
+for the tiles, the flow brought to the maps' grid in every step, and at inference three frames,
+every scale and its mirror image for each frame, one interpolation a class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tccam import cam, flow, puzzle, temporal
+from tccam import background, cam, flow, puzzle, temporal
+from tccam.data.belt import BeltClip
 from tccam.network import CamNet
-from tccam.training import TrainConfig
+from tccam.training import FrameSet, TrainConfig
+
+
+def batch(
+    data: FrameSet,
+    clips: Sequence[BeltClip],
+    folder: Path,
+    drawn: tuple[Tensor, Tensor, Tensor],
+) -> tuple[list[Tensor], Tensor]:
+    """Load a batch of triplets, a picture and a flow at a time.
+
+    Args:
+        data: the frames.
+        clips: whose backgrounds are removed.
+        folder: of the flows, ``N-0.flo`` from frame N to the previous and ``N-1.flo`` to the next.
+        drawn: see ``Sampler.draw``; brightness alone changes.
+
+    Returns:
+        Previous, centre and next frames, float (B, 3, H, W) each, and float (B, 2, 2, H, W).
+    """
+    frames: list[list[Tensor]] = [[], [], []]
+    fields = []
+    for triplet, jitter, axes in zip(drawn[0].tolist(), drawn[1], drawn[2].tolist(), strict=True):
+        sides = [axis for axis, on in zip((-2, -1), axes, strict=True) if on]
+        for place, number in enumerate(triplet):
+            estimate = clips[int(data.clip[number])].background
+            picture = background.clean(data.frames[number], estimate, data.method)
+            picture = picture * (1 + jitter.expand(3, -1)[place, 0])
+            frames[place].append(picture.flip(sides) if sides else picture)
+        field = torch.stack([flow.read_flo(folder / f"{triplet[1]}-{k}.flo") for k in range(2)])
+        for channel, on in zip((1, 0), axes, strict=True):
+            if on:
+                field[:, channel].neg_()
+        fields.append(field.flip(sides) if sides else field)
+    return [torch.stack(pictures) for pictures in frames], torch.stack(fields)
 
 
 def step(

@@ -276,8 +276,11 @@ def _look(
         leaves.append(output.detach().to(dtype).requires_grad_())
         return leaves[-1].to(output.dtype, copy=True)
 
-    # A copy also of tensors made in inference mode, which no graph may hold.
-    images = images.to(next(model.parameters(), images).device, copy=True)
+    # A copy also of tensors made in inference mode, which no graph may hold. Channels last: a fifth
+    # less time for a convolution on a CPU.
+    images = images.to(
+        next(model.parameters(), images).device, copy=True, memory_format=torch.channels_last
+    )
     # What comes before the layer needs no graph, and half the memory without.
     with torch.no_grad(), _hooked(layer, tap):
         logits = _logits(model, images)

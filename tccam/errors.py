@@ -1,8 +1,8 @@
 """The error that bad input gets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["TccamError", "check_limits"]
+__all__ = ["TccamError", "check_choices", "check_limits"]
 
 
 class TccamError(ValueError):
@@ -27,3 +27,22 @@ def check_limits(config: object, limits: Mapping[str, tuple[float, float]]) -> N
             raise TccamError(f"{name}: expected {low} … {high}, got {value!r}")
         if isinstance(getattr(kind, field), int) and not isinstance(value, int):
             raise TccamError(f"{name}: expected a whole number, got {value!r}")
+
+
+def check_choices(config: object, choices: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names in a configuration that are none of those on offer.
+
+    Args:
+        config: a dataclass.
+        choices: field → the names it may have.
+
+    Raises:
+        TccamError: names the field, what was expected and what was found.
+    """
+    for field, allowed in choices.items():
+        value = getattr(config, field)
+        if value not in allowed:
+            raise TccamError(
+                f"{type(config).__name__}.{field}: expected one of {', '.join(allowed)}; "
+                f"got {value!r}"
+            )

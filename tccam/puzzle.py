@@ -61,9 +61,8 @@ def tile(images: Tensor, pieces: int = 4, *, pad: bool = False) -> Tensor:
         rows = torch.arange(height + down, device=images.device).clamp_max(height - 1)
         columns = torch.arange(width + right, device=images.device).clamp_max(width - 1)
         images = images[..., rows[:, None], columns]
-    # (B, C, side·h, side·w) → rows and columns of tiles to the front → (side·side·B, C, h, w)
-    cut: Tensor = images.unflatten(3, (side, -1)).unflatten(2, (side, -1))
-    return cut.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
+    strips: tuple[Tensor, ...] = images.chunk(side, 2)
+    return torch.cat([part for strip in strips for part in strip.chunk(side, 3)])
 
 
 def merge(maps: Tensor, pieces: int = 4, *, size: tuple[int, int] | None = None) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 from tccam.data.clip import CLASSES, Clip
 from tccam.data.draws import Draws, sine
 from tccam.data.sprites import ILLEGAL, LEGAL, Sprite, draw
-from tccam.errors import TccamError, check_limits
+from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = ["BeltClip", "BeltConfig", "BeltObject", "SyntheticBelt"]
 
@@ -112,10 +112,7 @@ class BeltConfig:
             "drift": (-1, 1), "noise": (0, 64), "shake": (0, 64),
         }  # fmt: skip
         check_limits(self, limits)
-        if self.motion not in get_args(Motion):
-            raise TccamError(
-                f"BeltConfig.motion: expected one of {get_args(Motion)}, got {self.motion!r}"
-            )
+        check_choices(self, {"motion": get_args(Motion)})
         if len(self.object_size) != 2 or not 0.1 <= self.object_size[0] <= self.object_size[1] <= 1:
             raise TccamError(
                 "BeltConfig.object_size: expected (smallest, largest) within 0.1 … 1, "

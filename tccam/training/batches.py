@@ -42,7 +42,7 @@ class FrameSet:
         if not clips:
             raise TccamError("clips: expected at least one clip")
         self.method = method
-        self.frames = torch.cat([clip.frames for clip in clips])
+        self.frames = _last(torch.cat([clip.frames for clip in clips]))
         self.labels = torch.cat([clip.labels for clip in clips])
         lengths = torch.tensor([len(clip) for clip in clips])
         self.clip = torch.arange(len(clips)).repeat_interleave(lengths)
@@ -60,14 +60,15 @@ class FrameSet:
             for estimate in self._backgrounds:
                 offset = background.clean(torch.zeros(shape), estimate, method)
                 gain = background.clean(torch.ones(shape), estimate, method) - offset
-                self._lines.append((offset, gain))
+                self._lines.append((_last(offset[None])[0], _last(gain[None])[0]))
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def pictures(self, index: Tensor) -> Tensor:
         """What the network sees of the given frames (N,), float32 (N, 3, H, W)."""
-        pictures = torch.empty(len(index), *self.frames.shape[1:])
+        size = (len(index), *self.frames.shape[1:])
+        pictures = torch.empty(size, memory_format=torch.channels_last)
         for picture, number in zip(pictures, index.tolist(), strict=True):
             frame, clip = self.frames[number], int(self.clip[number])
             if self._lines:
@@ -101,32 +102,33 @@ class Neighbours:
         progress: bool = False,
     ) -> None:
         store = store or FlowStore()
-        method = "exact" if config.flow in ("zero", "shuffled") else config.flow
+        method = "exact" if config.flow == "shuffled" else config.flow
         mirrors = [(up, left) for up in (False, True) for left in (False, True)]
         self._stored: dict[tuple[bool, bool], tuple[Tensor, Tensor]] = {}
         height, width = data.frames.shape[-2:]
-        size = None if config.cells else (math.ceil(height / stride), math.ceil(width / stride))
+        size = (math.ceil(height / stride), math.ceil(width / stride))
         for mirrored in mirrors if config.flip else mirrors[:1]:
-            found = [
-                store.get(
-                    clip,
-                    method,
-                    stride if config.cells else None,
-                    size=size,
-                    mirrored=mirrored,
-                    assisted=config.assisted,
-                    progress=progress,
-                )
-                for clip in clips
-            ]
-            vectors = torch.cat([clip.flow for clip in found])  # (N, 2, 2, h, w), cells
-            visible = torch.cat([clip.visible for clip in found])  # (N, 2, h, w)
+            if config.flow == "zero":
+                vectors = torch.zeros(len(data), 2, 2, *size)
+                visible = torch.ones(len(data), 2, *size, dtype=torch.bool)
+            else:
+                found = [
+                    store.get(
+                        clip,
+                        method,
+                        stride if config.cells else None,
+                        size=size,
+                        mirrored=mirrored,
+                        assisted=config.assisted,
+                        progress=progress,
+                    )
+                    for clip in clips
+                ]
+                vectors = torch.cat([clip.flow for clip in found])  # (N, 2, 2, h, w), cells
+                visible = torch.cat([clip.visible for clip in found])  # (N, 2, h, w)
             if config.previous == "negated":
                 vectors[1:, 0] = -vectors[:-1, 1]
-            if config.flow == "zero":
-                vectors.zero_()
-                visible.fill_(True)
-            elif config.flow == "shuffled":
+            if config.flow == "shuffled":
                 vectors, visible = _shuffled(vectors, visible, data, config.seed)
             # Half the memory; at 16 cells of motion the error is 1/128 of a cell.
             self._stored[mirrored] = vectors.half(), visible
@@ -231,6 +233,29 @@ class Sampler:
 
         As many windows of each class, that of a window's first centre, are in every part.
         """
+        index, jitter, mirrored = (
+            drawn[part * len(drawn) // parts : (part + 1) * len(drawn) // parts]
+            for drawn in self.draw(step)
+        )
+        images = self.data.pictures(index.flatten()).unflatten(0, index.shape)
+        if self.augment and any(self.config.jitter):
+            recolor(images, jitter)
+        for window, axes in zip(images, mirrored.tolist(), strict=True):
+            if any(axes):
+                sides = [axis for axis, on in zip((-2, -1), axes, strict=True) if on]
+                window.copy_(window.flip(sides))
+        if self.neighbours is None:
+            return Batch(images, self.labels[index])
+        return Batch(images, self.labels[index], *self.neighbours.of(index, mirrored))
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the batch of a step shows.
+
+        Returns:
+            Frames, int64 (W, T); their changes of colour, float (W, T, 4) or (W, 1, 4), see
+            :func:`recolor`; and whether a window is seen upside down, and left to right, bool
+            (W, 2).
+        """
         config = self.config
         draws = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         share = config.batch // (config.num_classes * config.centres)
@@ -246,20 +271,7 @@ class Sampler:
             jitter = 2 * torch.rand(count, config.window, 4, generator=draws) - 1
             jitter = jitter if config.temporal else jitter[:, 1:2]
         offsets = torch.arange(frames) - (1 if config.temporal else 0)
-        mine = slice(part * count // parts, (part + 1) * count // parts)
-        index = (first[:, None] + offsets)[mine]
-        jitter, mirrored = jitter[mine], mirrored[mine]
-
-        images = self.data.pictures(index.flatten()).unflatten(0, index.shape)
-        if self.augment and any(config.jitter):
-            recolor(images, jitter * torch.tensor(config.jitter))
-        for axis in (0, 1):
-            chosen = mirrored[:, axis]
-            if chosen.any():
-                images[chosen] = images[chosen].flip(3 + axis)
-        if self.neighbours is None:
-            return Batch(images, self.labels[index])
-        return Batch(images, self.labels[index], *self.neighbours.of(index, mirrored))
+        return first[:, None] + offsets, jitter * torch.tensor(config.jitter), mirrored
 
 
 def recolor(images: Tensor, change: Tensor) -> None:
@@ -313,3 +325,8 @@ def _shuffled(flows: Tensor, visible: Tensor, data: FrameSet, seed: int) -> tupl
             turned = torch.stack((-turned[:, :, 1], turned[:, :, 0]), 2)
         flows[quarters == count] = turned
     return flows, visible
+
+
+def _last(images: Tensor) -> Tensor:
+    """Channels last in memory, as convolutions want them: half their time on a CPU."""
+    return images.contiguous(memory_format=torch.channels_last)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from tccam import background, flow
 from tccam.consistency import Reduction
 from tccam.data.belt import BeltConfig
-from tccam.errors import TccamError, check_limits
+from tccam.errors import TccamError, check_choices, check_limits
 from tccam.puzzle import Level
 from tccam.temporal import Fusion, Normalized
 
@@ -190,19 +191,14 @@ class TrainConfig:
         return replace(cls(), method=method, **config)
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
+        choices: dict[str, Sequence[str]] = {
             "background": background.METHODS, "method": get_args(Method),
             "level": get_args(Level), "reduction": get_args(Reduction),
             "flow": ("exact", "zero", "shuffled", *flow.METHODS), "previous": get_args(Previous),
             "fusion": get_args(Fusion), "normalized": get_args(Normalized),
             "validity": get_args(Validity), "precision": get_args(Precision),
         }  # fmt: skip
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise TccamError(
-                    f"TrainConfig.{name}: expected one of {', '.join(allowed)}; "
-                    f"got {getattr(self, name)!r}"
-                )
+        check_choices(self, choices)
         if self.num_classes not in (2, 3):
             raise TccamError(f"TrainConfig.num_classes: expected 2 or 3, got {self.num_classes}")
         whole = float("inf")
