@@ -252,9 +252,9 @@ class Sampler:
         """What the batch of a step shows.
 
         Returns:
-            Frames, int64 (W, T); their changes of colour, float (W, T, 4) or (W, 1, 4), see
-            :func:`recolor`; and whether a window is seen upside down, and left to right, bool
-            (W, 2).
+            Frames, int64 (W, T); their changes of colour, float (W, T, 4) or (W, 1, 4), of
+            brightness, contrast and saturation, shares, and of hue, turns; and whether a window is
+            seen upside down, and left to right, bool (W, 2).
         """
         config = self.config
         draws = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
