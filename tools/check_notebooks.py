@@ -56,6 +56,7 @@ def check_notebook(path: Path, notebook: Json) -> list[Finding]:
         _opening_box,
         _figures,
         _cells,
+        _folded,
         _hosts,
         traces,
         _duplicate_glue,
@@ -203,6 +204,33 @@ def _cells(notebook: Json) -> Found:
         tags = cell["metadata"].get("tags", [])
         for tag in {"raises-exception", "skip-execution", "injected-parameters"}.intersection(tags):
             yield index, 1, f"the tag {tag!r} has no place in a committed chapter"
+
+
+def _folded(notebook: Json) -> Found:
+    """The page shows what teaches: how a figure is drawn is folded, what is only glued is gone."""
+    for index, cell in _code(notebook):
+        tags = set(cell["metadata"].get("tags", []))
+        mimes = [mime for mime, _ in outputs_of(cell)]
+        if any(mime.startswith("image/") for mime in mimes) and "hide-input" not in tags:
+            yield index, 1, "it draws a picture: the tag 'hide-input' folds its code on the page"
+        if _only_glues(cell["source"]) and "remove-cell" not in tags:
+            yield index, 1, "it only glues: the tag 'remove-cell' takes it off the page"
+
+
+def _only_glues(source: str) -> bool:
+    """Whether a cell is calls of ``notebook.glue`` and loops around them."""
+
+    def glues(statement: ast.stmt) -> bool:
+        if isinstance(statement, ast.For):
+            return all(isinstance(s, ast.Assign) or glues(s) for s in statement.body)
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        return isinstance(call, ast.Call) and ast.unparse(call.func) == "notebook.glue"
+
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return False
+    return bool(body) and all(glues(statement) for statement in body)
 
 
 def _hosts(notebook: Json) -> Found:

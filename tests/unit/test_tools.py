@@ -245,7 +245,7 @@ class TestTimeLine:
 class TestLint:
     def test_a_good_chapter_passes(self, tmp_path):
         nb = notebook(
-            code("plot()", [display({"image/png": "AA=="})], mystnb={
+            code("plot()", [display({"image/png": "AA=="})], tags=["hide-input"], mystnb={
                 "figure": {"caption": "A dot.", "name": "fig-dot"}, "image": {"alt": "One dot"}
             }),
             code("glue('one', 1)", [hidden("one", "1")]),
@@ -273,6 +273,9 @@ class TestLint:
             (code("TWO: int = 2", tags=["parameters"]), "2 cells are tagged 'parameters'"),
             (code("x", [display({"image/png": "AA=="})]), "mystnb.image.alt"),
             (code("x", [display({"image/png": "AA=="})]), "mystnb.figure.name"),
+            (code("x", [display({"image/png": "AA=="})]), "'hide-input' folds its code"),
+            (code("notebook.glue('a', 1)", [hidden("a", "1")]), "'remove-cell' takes it off"),
+            (code("for a in b:\n    c = a\n    notebook.glue(c, a)"), "'remove-cell' takes it off"),
             (code("x\n" * 26), "26 lines of code"),
             (code("x", tags=["raises-exception"]), "'raises-exception' has no place"),
             (code("x = '/home/" + "me'"), "source: a path of this machine: "),
