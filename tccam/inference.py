@@ -206,16 +206,21 @@ def _maps(
 
 @dataclass(frozen=True)
 class Report:
-    """What a network is worth on some clips.
+    """What a network is worth on some clips, by several protocols.
 
     *Accuracy* counts the frames that show any object. The scores of the maps are means over the
-    frames of the camera *before* that show an illegal object.
+    frames of the camera *before* that show an illegal object, unless they say otherwise.
 
     Attributes:
         accuracy: share of frames whose camera is recognised.
         iou_argmax: IoU of the authors' mask: *before* has the highest normalised map.
         iou_threshold: IoU of the mask at a threshold that was chosen on validation clips.
         threshold: that threshold.
+        iou_oracle: the best IoU of any threshold, chosen on these very clips: a bound, no result.
+        iou_authors: the authors' protocol: as ``iou_argmax``, over all frames of both cameras; a
+            frame without illegal object counts 1 where the mask is empty, else 0.
+        miou: at the threshold, mean over *illegal* and *rest* of the IoU of all frames' pixels
+            together, as is usual for weakly supervised segmentation.
         pxap: area under the pixels' precision-recall curve.
         energy_outside: share of the map's energy that lies outside every object; frames whose map
             is 0 everywhere have no such share and are left out.
@@ -225,6 +230,9 @@ class Report:
     iou_argmax: float
     iou_threshold: float
     threshold: float
+    iou_oracle: float
+    iou_authors: float
+    miou: float
     pxap: float
     energy_outside: float
 
@@ -307,18 +315,23 @@ def evaluate(
     occupied = torch.cat([clip.occupied for clip in clips])
     index = _judged(data, masks)
     shown = (data.labels != BACKGROUND).nonzero().flatten()
-    output = _outputs(network, data, shown)
-    if fusion is None:
-        maps = output.maps[torch.isin(shown, index)]
-    else:
-        maps = _fused(network, data, clips, index, fusion, flow, flows)
-    scores = _scores(network, data, maps)
-    truth, before = masks[index], scores[:, BEFORE]
+    everything = torch.arange(len(data))
+    output = _outputs(network, data, everything)
+    maps = output.maps
+    if fusion is not None:
+        maps = _fused(network, data, clips, everything, fusion, flow, flows)
+    truth, before = masks[index], _scores(network, data, maps[index])[:, BEFORE]
+    argmax = torch.cat(
+        [metrics.argmax_mask(_scores(network, data, part)) for part in torch.split(maps, 256)]
+    )
     return Report(
-        accuracy=metrics.accuracy(output.logits, data.labels[shown]),
-        iou_argmax=float(metrics.frame_iou(metrics.argmax_mask(scores), truth).mean()),
+        accuracy=metrics.accuracy(output.logits[shown], data.labels[shown]),
+        iou_argmax=float(metrics.frame_iou(argmax[index], truth).mean()),
         iou_threshold=float(metrics.frame_iou(before >= threshold, truth).mean()),
         threshold=threshold,
+        iou_oracle=metrics.best_threshold(before, truth).score,
+        iou_authors=float(metrics.frame_iou(argmax, masks).mean()),
+        miou=metrics.mean_iou(before >= threshold, truth),
         pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
         energy_outside=float(metrics.energy_outside(before, occupied[index]).nanmean()),
     )

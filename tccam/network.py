@@ -23,6 +23,7 @@ _SMALL_BLOCKS = {
     4: ((16, 2), (32, 1)),
     8: ((16, 2), (32, 2)),
     16: ((16, 2), (32, 2), (64, 2)),
+    32: ((16, 2), (32, 2), (64, 2), (64, 2)),
 }
 #: The stages of a ResNet that give up their stride for dilation, for every output stride.
 _DILATED_STAGES = {32: (), 16: ("layer4",), 8: ("layer3", "layer4")}
@@ -60,6 +61,7 @@ class CamNet(nn.Module):
     ``small`` 4 (default)   16 (stride 2), 32 (stride 1)  20 816     33 px
     ``small`` 8             16, 32 (stride 2 each)        20 816     41 px
     ``small`` 16            16, 32, 64 (stride 2 each)    78 640     89 px
+    ``small`` 32            16, 32, 64, 64 (stride 2 each) 156 848    185 px
     ResNets   32 (default)  as in torchvision             –          –
     ResNets   16, 8         last stages dilated           –          –
     ========= ============= ============================= ========== ===============

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 import torchvision
 
-from tccam.errors import TccamError
+from tccam.study.results import load as recorded
 
 __all__ = ["glue", "recorded", "versions"]
 
@@ -46,34 +44,6 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     prefix = "" if display else _HIDDEN
     metadata["scrapbook"] = {"name": name, "mime_prefix": prefix}
     show({prefix + mime: shown for mime, shown in data.items()}, raw=True, metadata=metadata)
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """A study that took too long for a chapter, as it was recorded.
-
-    Args:
-        name: of the study, see the folder ``results/``.
-
-    Returns:
-        What the file holds, among others "question", "date", "machine", "provenance", the "command"
-        that runs it again, and "rows", one dictionary a training run.
-
-    Raises:
-        TccamError: if there is no such study, or its file is damaged.
-    """
-    package = Path(__file__).parent
-    folders = (package.parent / "results", package / "results")  # a checkout, an installed package
-    for path in (folder / f"{name}.json" for folder in folders):
-        if path.is_file():
-            try:
-                study = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise TccamError(f"{path}: not a readable study ({error})") from error
-            if not isinstance(study, dict) or "rows" not in study:
-                raise TccamError(f"{path}: expected a study with rows")
-            return study
-    known = sorted(path.stem for folder in folders for path in folder.glob("*.json"))
-    raise TccamError(f"name: no study {name!r} is recorded; there are {', '.join(known) or 'none'}")
 
 
 def versions() -> None:

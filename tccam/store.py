@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors.torch
 import torch
 import torchvision
+from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -27,19 +30,33 @@ if TYPE_CHECKING:
 
 __all__ = ["RunStore", "fingerprint", "machine", "provenance", "sources_hash"]
 
-#: Modules that show results but do not make them: changing one does not outdate a run.
-_FACES = frozenset({"notebook.py", "viz.py"})
+#: What shows results but does not make them: changing it does not outdate a run.
+_FACES = frozenset({"cli.py", "notebook.py", "study", "viz.py"})
 
 
 @cache
 def sources_hash() -> str:
-    """SHA-256 of the library's sources that a run can depend on, 64 hexadecimal digits."""
+    """SHA-256 of the library's sources that a run can depend on, 64 hexadecimal digits.
+
+    It reads the code alone: comments, docstrings and layout outdate nothing.
+    """
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
-        if path.name not in _FACES:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+        place = path.relative_to(root)
+        if place.parts[0] not in _FACES:
+            digest.update(place.as_posix().encode() + b"\0" + _code(path.read_text("utf-8")))
     return digest.hexdigest()
+
+
+def _code(source: str) -> bytes:
+    """A module's syntax tree without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree).encode()
 
 
 def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
@@ -118,7 +135,10 @@ class RunStore:
 
     def finished(self, key: str) -> dict[str, Any] | None:
         """The record of a finished run, or None."""
-        path = self.root / key / "run.json"
+        return self._read(self.root / key / "run.json")
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any] | None:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -146,8 +166,24 @@ class RunStore:
 
     def finish(self, key: str, record: Mapping[str, Any]) -> None:
         """Mark a run as finished."""
-        text = json.dumps(record, indent=1, default=str)
-        write_atomic(self.root / key / "run.json", text.encode())
+        self.note(key, "run", record)
+
+    def note(self, key: str, name: str, facts: Mapping[str, Any]) -> None:
+        """Keep some facts beside a run."""
+        text = json.dumps(facts, indent=1, default=str)
+        write_atomic(self.root / key / f"{name}.json", text.encode())
+
+    def noted(self, key: str, name: str) -> dict[str, Any] | None:
+        """The facts kept beside a run, or None."""
+        return self._read(self.root / key / f"{name}.json")
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold a run for oneself; whoever comes meanwhile waits. A killed process holds nothing."""
+        locks = self.root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / key):
+            yield
 
     def remove(self, key: str, name: str) -> None:
         """Forget the tensors saved under ``name``, and what a killed process left of them."""

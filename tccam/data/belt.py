@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tccam.data.clip import CLASSES, Clip
 from tccam.data.draws import Draws, sine
-from tccam.data.sprites import ILLEGAL, LEGAL, Sprite, draw
+from tccam.data.sprites import CLEAR, ILLEGAL, LEGAL, Sprite, draw
 from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = ["BeltClip", "BeltConfig", "BeltObject", "SyntheticBelt"]
@@ -59,6 +59,11 @@ class BeltConfig:
         object_size: smallest and largest length of an object, as a share of the height.
         cue_size: diameter of the tell-tale print, as a share of a carton's width (0.46 of its
             length); 0 for none.
+        legal: probability that a legal object comes next on the belt before the sorter.
+        legal_run: how many of them may follow each other there. A frame that shows one object more
+            shows an illegal one; a frame that shows fewer may carry a label that is not true.
+        opacity: how much of the belt a legal bottle's body hides, 0 to 1. Clear PET is faint, so
+            that contrast to the background alone finds what is illegal; at 0.9 it does not.
         speed: of the belt to the right, pixels a frame.
         motion: "constant", "varying" (a slow sine), "stop-and-go" (12 frames of travel, 6 of
             rest) or "jitter" (a new speed each frame).
@@ -90,6 +95,9 @@ class BeltConfig:
     objects: float = 3.0
     object_size: tuple[float, float] = (0.28, 0.42)
     cue_size: float = 0.34
+    legal: float = 0.5
+    legal_run: int = 1
+    opacity: float = CLEAR
     speed: float = 10.0
     motion: Motion = "constant"
     variation: float = 0.5
@@ -107,7 +115,8 @@ class BeltConfig:
             "height": (32, 4096), "width": (32, 4096), "frames": (1, 100_000),
             "train": (0, 10**6), "validation": (0, 10**6), "test": (0, 10**6),
             "seed": (0, 2**63), "lead_in": (0, self.frames), "objects": (0.1, 20),
-            "cue_size": (0, 1), "speed": (0.1, self.width), "variation": (0, 1),
+            "cue_size": (0, 1), "legal": (0, 1), "legal_run": (1, 100), "opacity": (0, 1),
+            "speed": (0.1, self.width), "variation": (0, 1),
             "rotation": (-45, 45), "texture": (0, 3), "glint": (0, 1), "flicker": (0, 0.5),
             "drift": (-1, 1), "noise": (0, 64), "shake": (0, 64),
         }  # fmt: skip
@@ -123,6 +132,11 @@ class BeltConfig:
     def clear(cls, **changes: Any) -> BeltConfig:
         """The belt where an object looks the same wherever it lies: almost no glints."""
         return replace(cls(glint=0.1), **changes)
+
+    @classmethod
+    def mixed(cls, **changes: Any) -> BeltConfig:
+        """The belt where legal objects stand out as much as illegal ones, and are as many."""
+        return replace(cls(opacity=0.9, legal=0.7, legal_run=2, objects=4.0), **changes)
 
     @classmethod
     def hard(cls, **changes: Any) -> BeltConfig:
@@ -362,14 +376,17 @@ class BeltClip(Clip):
         belt_top, belt_height = config.height * _RAIL, config.height * (1 - 2 * _RAIL)
         entry = int(self._travel[config.lead_in - 1]) if config.lead_in else -config.width * _ONE
         things: list[BeltObject] = []
-        place, illegal = 0.0, False
+        place, run = 0.0, config.legal_run
         while True:
-            # Before the sorter never two legal objects in a row: a frame that shows three objects
-            # shows an illegal one, and the label is true.
-            illegal = self.label == "before" and (not illegal or draws.uniform(0, 1) < 0.5)
+            # Before the sorter never more legal objects in a row than that: a frame that shows one
+            # object more shows an illegal one, and the label is true.
+            illegal = self.label == "before" and (
+                run >= config.legal_run or draws.uniform(0, 1) < 1 - config.legal
+            )
+            run = 0 if illegal else run + 1
             kind = draws.choice(ILLEGAL if illegal else LEGAL)
             length = draws.uniform(low, high)
-            sprite = draw(kind, length, draws.uniform(0, 1), config.cue_size, draws)
+            sprite = draw(kind, length, draws.uniform(0, 1), config.cue_size, draws, config.opacity)
             lane = draws.choice((0.29, 0.71)) + draws.uniform(-0.05, 0.05)
             turn = draws.uniform(-1, 1) * config.rotation / 360 * 4096
             radius = sprite.planes.shape[1] // 2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tccam.data.draws import Draws, sine
 
-__all__ = ["ILLEGAL", "LEGAL", "PLANES", "Sprite", "draw"]
+__all__ = ["CLEAR", "ILLEGAL", "LEGAL", "PLANES", "Sprite", "draw"]
 
 Array: TypeAlias = NDArray[np.float64]
 Color: TypeAlias = tuple[float, float, float]
@@ -24,6 +24,9 @@ LEGAL = ("bottle",)
 ILLEGAL = ("carton", "can", "bag")
 #: What the planes of a sprite hold, each in 0 … 255.
 PLANES = ("red", "green", "blue", "opacity", "gloss", "coverage")
+
+#: How much of the belt a bottle of clear PET hides, and one whose plastic is solid colour.
+CLEAR, _SOLID = 0.48, 0.9
 
 _PET: tuple[Color, ...] = ((112, 186, 214), (104, 198, 158), (92, 188, 192))
 _LABELS: tuple[Color, ...] = ((36, 92, 190), (30, 130, 96), (70, 110, 160))
@@ -124,7 +127,9 @@ def _stripe(v: Array, centre: float, width: float) -> Array:
     return np.clip(1 - ((v - centre) / width) ** 2, 0, 1)
 
 
-def _bottle(canvas: _Canvas, length: float, tint: Color, draws: Draws) -> None:
+def _bottle(
+    canvas: _Canvas, length: float, tint: Color, draws: Draws, opacity: float = CLEAR
+) -> None:
     half, wide = length / 2, length * 0.19
     u, y = canvas.x / half, canvas.y
     # Half-width along the axis: a body, a shoulder that narrows to the neck, and a collar.
@@ -135,7 +140,14 @@ def _bottle(canvas: _Canvas, length: float, tint: Color, draws: Draws) -> None:
     canvas.shadow(np.maximum(body, _box(canvas.x, y, half, wide, 2.0)), length * 0.09)
     rim = np.abs(v) * v * v
     shade = 0.78 + 0.34 * _stripe(v, -0.3, 0.7) - 0.22 * rim
-    canvas.paint(body, tint, 0.48 + 0.42 * rim, shade, 0.35 + 0.65 * _stripe(v, -0.38, 0.28))
+    milky = _mix(tint, _WHITE, max(0.0, opacity - CLEAR))  # solid plastic is paler than clear
+    canvas.paint(
+        body,
+        milky,
+        opacity + (_SOLID - opacity) * rim,
+        shade,
+        0.35 + 0.65 * _stripe(v, -0.38, 0.28),
+    )
     canvas.paint(
         np.maximum(body, np.abs(v + 0.4) * wide - wide * 0.1), _WHITE, 0.5 * _step(-u, -0.5, -0.2)
     )
@@ -230,10 +242,12 @@ def _cue(canvas: _Canvas, kind: str, length: float, diameter: float, draws: Draw
     canvas.paint(_disc(x + radius * 0.3, y + radius * 0.3, radius * 0.3), _WHITE, 0.55)
 
 
-_BODIES = {"bottle": _bottle, "carton": _carton, "can": _can, "bag": _bag}
+_BODIES = {"carton": _carton, "can": _can, "bag": _bag}
 
 
-def draw(kind: str, length: float, turns: float, cue: float, draws: Draws) -> Sprite:
+def draw(
+    kind: str, length: float, turns: float, cue: float, draws: Draws, opacity: float = CLEAR
+) -> Sprite:
     """Draw one object.
 
     Args:
@@ -243,13 +257,17 @@ def draw(kind: str, length: float, turns: float, cue: float, draws: Draws) -> Sp
         cue: diameter of the tell-tale print, as a share of a carton's width, which is 0.46 of its
             length; 0 for none. Legal objects have none.
         draws: where colours, creases and places come from.
+        opacity: of a bottle's body, 0 … 1.
 
     Returns:
         The sprite.
     """
     canvas = _Canvas(length, turns)
     tint = draws.choice(_PET)
-    _BODIES[kind](canvas, length, tint, draws)
+    if kind == "bottle":
+        _bottle(canvas, length, tint, draws, opacity)
+    else:
+        _BODIES[kind](canvas, length, tint, draws)
     if kind in ILLEGAL and cue > 0:
         _cue(canvas, kind, length, cue * length * 0.46, draws)
     return Sprite(kind, canvas.planes())

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -137,8 +137,11 @@ def fit(
         record = store.finished(key)
         fabric.barrier()
         if record is None:
-            training = _Training(config, key, belt, store, flows, fabric, logger, progress)
-            record = training.run(checkpoint_every)
+            with store.lock(key) if fabric.is_global_zero else nullcontext():
+                record = fabric.broadcast(store.finished(key))  # trained while we waited?
+                if record is None:
+                    training = _Training(config, key, belt, store, flows, fabric, logger, progress)
+                    record = training.run(checkpoint_every)
         # The weights of the store are the whole network: nothing is downloaded for a finished run.
         network = _network(config, pretrained=False)
         weights = store.load(key, "weights")

@@ -1,0 +1,107 @@
+"""The command line: ``tccam study run ablation``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tccam.errors import TccamError
+from tccam.study import STUDIES, Study, compare, load, run, verify
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after ``tccam``; those of the process when None.
+
+    Returns:
+        The exit status: 0, 1 when something is wrong (one line on stderr says what), 130 after
+        Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except TccamError as error:
+        print(f"tccam: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tccam: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tccam", description="Temporal-consistent class activation maps."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    study = commands.add_parser("study", help="many runs that answer one question")
+    verbs = study.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name != "list":
+            made.add_argument("name", choices=STUDIES, metavar="NAME", help="see: tccam study list")
+            made.add_argument(
+                "--results", type=Path, metavar="DIR", help="where the results are (./results)"
+            )
+        return made
+
+    verb("list", "what studies there are, and which are recorded").set_defaults(command=_list)
+    running = verb("run", "train what is missing, and record the results")
+    running.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; -1: all")
+    running.add_argument("--dask", metavar="ADDRESS", help="of a Dask cluster, tcp://host:port")
+    running.set_defaults(command=_run)
+    showing = verb("show", "the paired differences of a recorded study")
+    showing.add_argument("--score", default="iou_threshold", help="a column (iou_threshold)")
+    showing.set_defaults(command=_show)
+    checking = verb("verify", "train some runs of a recorded study again, and compare")
+    checking.add_argument("--count", type=int, default=1, metavar="N", help="how many runs (1)")
+    checking.set_defaults(command=_verify)
+    return parser
+
+
+def _list(_options: argparse.Namespace) -> int:
+    for study in STUDIES.values():
+        try:
+            date = f"recorded {load(study.name)['date']}"
+        except TccamError:
+            date = "not recorded"
+        print(f"{study.name:<12}{len(study.runs()):5d} runs  {date:<22}{study.question}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    study: Study = STUDIES[options.name]
+    folder = options.results or Path("results")
+    path = run(study, folder, jobs=options.jobs, dask=options.dask)
+    print(f"{len(study.runs())} runs in {path}", file=sys.stderr)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    recorded = load(options.name, options.results)
+    print(f"{recorded['question']}\n{options.score}, mean difference with its 95% interval\n")
+    for found in compare(recorded, options.score):
+        place = ", ".join(f"{axis} {label}" for axis, label in found.place.items())
+        gap = found.paired.difference
+        print(
+            f"{place:<32}{found.name:<38}{gap.mean:+.3f}  {gap.low:+.3f} … {gap.high:+.3f}"
+            f"  better in {found.paired.wins} of {gap.n}{'  *' if found.clear else ''}"
+        )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    folder = options.results or Path("results")
+    lines = verify(STUDIES[options.name], folder, count=options.count)
+    print("\n".join(lines) if lines else f"{options.name}: {options.count} runs as recorded")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
