@@ -50,6 +50,7 @@ lint: env
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_notebooks.py
+	$(BIN)/python tools/claims.py
 
 unit: env
 	$(BIN)/pytest --doctest-modules tccam tests/unit

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``tccam``; those of the process when None.
 
     Returns:
-        The exit status: 0, 1 when something is wrong (one line on stderr says what), 130 after
-        Ctrl-C.
+        The exit status, which is 0, or 1 when something is wrong (one line on stderr says what), or
+        130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -55,16 +55,16 @@ class CamNet(nn.Module):
     Discriminative Localization*, CVPR 2016 (arXiv 1512.04150), with its map computed on the way.
     The paper takes ``"resnet50"`` at output stride 32; ``"small"`` trains on a CPU in minutes.
 
-    ========= ============= ============================= ========== ===============
-    backbone  output stride residual blocks               parameters receptive field
-    ========= ============= ============================= ========== ===============
-    ``small`` 4 (default)   16 (stride 2), 32 (stride 1)  20 816     33 px
-    ``small`` 8             16, 32 (stride 2 each)        20 816     41 px
-    ``small`` 16            16, 32, 64 (stride 2 each)    78 640     89 px
+    ========= ============= ============================== ========== ===============
+    backbone  output stride residual blocks                parameters receptive field
+    ========= ============= ============================== ========== ===============
+    ``small`` 4 (default)   16 (stride 2), 32 (stride 1)   20 816     33 px
+    ``small`` 8             16, 32 (stride 2 each)         20 816     41 px
+    ``small`` 16            16, 32, 64 (stride 2 each)     78 640     89 px
     ``small`` 32            16, 32, 64, 64 (stride 2 each) 156 848    185 px
-    ResNets   32 (default)  as in torchvision             –          –
-    ResNets   16, 8         last stages dilated           –          –
-    ========= ============= ============================= ========== ===============
+    ResNets   32 (default)  as in torchvision              –          –
+    ResNets   16, 8         last stages dilated            –          –
+    ========= ============= ============================== ========== ===============
 
     Parameters are counted for three classes and three channels.
 

@@ -2,7 +2,8 @@
 
 ``{tccam-api}`` lists the library's modules floor by floor, so that a new one appears by itself;
 ``{tccam-status}`` shows ``book/status.json``, which ``make notebooks`` writes, and
-``{tccam-benchmarks}`` shows ``results/benchmarks.json``, which ``make bench`` writes. What
+``{tccam-benchmarks}`` shows ``results/benchmarks.json``, which ``make bench`` writes.
+``{tccam-claims}`` shows ``book/claims.yml`` beside the numbers that it is held against. What
 ``make html`` has fetched into ``book/_static/vendor`` replaces the addresses of content delivery
 networks.
 """
@@ -10,10 +11,13 @@ networks.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import pkgutil
 import re
+import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,24 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tools"))  # the tools are scripts: they import each other by name
+
+import claims  # noqa: E402
+
 VENDOR = ROOT / "book" / "_static" / "vendor"
 STATUS = ROOT / "book" / "status.json"
 BENCHMARKS = ROOT / "results" / "benchmarks.json"
+MARKS = {
+    "supported": "✓",
+    "not supported": "✗",
+    "depends": "±",
+    "not testable": "–",
+    "not yet tested": "…",
+}
 
 
 class Api(SphinxDirective):
@@ -99,6 +115,79 @@ class Benchmarks(SphinxDirective):
         return _parsed(self, f"{table}\n{rates}\n{where}.")
 
 
+class Claims(SphinxDirective):
+    """What the paper says, group by group, and the numbers that speak for it or against it.
+
+    With the argument ``verdicts``: what the verdicts mean, and how many claims have each.
+    """
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """A list of verdicts; or a section for each group, with a block for each claim."""
+        for pattern in ("book/claims.yml", "notebooks/*.ipynb", "results/*.csv", "results/*.json"):
+            for path in ROOT.glob(pattern):
+                self.env.note_dependency(str(path))
+        entries, findings = claims.check()
+        text = ""
+        if self.arguments:
+            counts = Counter(entry.claim.verdict for entry in entries)
+            for verdict, meaning in claims.VERDICTS.items():
+                text += f"- {_badge(verdict)} {counts[verdict]} of {len(entries)}. {meaning}\n"
+            return _parsed(self, text)
+        for finding in findings:
+            logging.getLogger(__name__).warning(str(finding), location=self.get_location())
+        for name, group in claims.GROUPS.items():
+            text += f"## {group.title}\n\n"
+            text += "".join(_claim(entry) for entry in entries if entry.claim.group == name)
+        return _parsed(self, text)
+
+
+def _badge(verdict: str) -> str:
+    """A verdict in colour, with its sign and its name."""
+    return f"[{MARKS.get(verdict, '?')} {verdict}]{{.verdict .{verdict.replace(' ', '-')}}}"
+
+
+def _claim(entry: claims.Entry) -> str:
+    """A claim as a block: what it says, what was found, and what to make of it."""
+    claim = entry.claim
+    text = f":::{{div}} claim {claim.verdict.replace(' ', '-')}\n:name: claim-{claim.id}\n\n"
+    text += f"{_badge(claim.verdict)} {claim.claim}\n\n"
+    rows = {"Source": claim.source, "Depends on": claim.on, "Why": claim.why}
+    if entry.waits_for in claims.TO_COME:
+        reason = (claim.why or "").partition(":")[2]
+        rows["Why"] = f"A chapter on *{claims.TO_COME[entry.waits_for]}* is to come.{reason}"
+    rows["We found"] = _evidence(entry)
+    rows["Note"] = claim.note
+    text += "".join(f"{name}\n: {what}\n\n" for name, what in rows.items() if what)
+    return f"{text}:::\n\n"
+
+
+def _evidence(entry: claims.Entry) -> str:
+    """The evidence, chapter by chapter and study by study."""
+
+    def origin(pair: tuple[Any, claims.Measured]) -> str:
+        evidence, measured = pair
+        if isinstance(evidence, claims.Study):
+            name = f"Study {{download}}`{evidence.study} </results/{evidence.study}.csv>`"
+        else:
+            name = f"[](/notebooks/{evidence.notebook}.ipynb)"
+        if measured.seeds:
+            name += f", {measured.seeds} seed{'s' * (measured.seeds > 1)}"
+        return f"{name}, {measured.of}" if measured.of else name
+
+    text = ""
+    for where, pairs in itertools.groupby(entry.evidence, origin):
+        text += f"\n\n  {where}\n\n" if text else f"{where}\n\n"
+        for _, found in pairs:
+            value, space, rest = found.value.partition(" ")
+            line = f"{found.what}: **{value}**{space}{rest}"
+            if found.claimed not in ("more than 0", "True"):
+                line += f"; claimed: {found.claimed}"
+            text += f"  - {'✓' if found.holds else '✗'} {line}\n"
+    return text
+
+
 def modules() -> list[str]:
     """The library's modules in the order of its floors, as pyproject.toml lists them.
 
@@ -167,6 +256,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("tccam-api", Api)
     app.add_directive("tccam-status", Status)
     app.add_directive("tccam-benchmarks", Benchmarks)
+    app.add_directive("tccam-claims", Claims)
     app.connect("config-inited", use_vendored)
     app.connect("config-inited", without_thebe)
     app.connect("source-read", hide_markers)

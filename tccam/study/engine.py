@@ -144,8 +144,8 @@ def verify(
         flows: where optical flow is kept; the default store when None.
 
     Returns:
-        One line for each number that came out otherwise: by more than rounding on the same kind of
-        machine with the same version of PyTorch, by more than 0.02 on another.
+        One line for each number that came out otherwise, by more than rounding on the same kind of
+        machine with the same version of PyTorch, or by more than 0.02 on another.
 
     Raises:
         TccamError: if the study is not recorded, or it was another study.

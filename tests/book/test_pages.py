@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import each other by name
 
+import claims  # noqa: E402
 from browser import SITE, chromium, new_context, pages, serve  # noqa: E402
 
 PAGES = pages()
@@ -231,6 +232,16 @@ def test_chapter_opens_in_colab_and_binder_and_can_be_downloaded(address, page):
     assert len(binder) == 1
     assert (ROOT / notebook).is_file()
     assert f"/_sources/{notebook}" in files
+
+
+def test_every_claim_stands_on_its_page_with_its_verdict(address):
+    entries, _ = claims.check()
+    blocks = soup("book/claims.html").select(".claim")
+    assert [block["id"] for block in blocks] == [f"claim-{entry.claim.id}" for entry in entries]
+    for block, entry in zip(blocks, entries, strict=True):
+        assert block.select_one(".verdict").text.endswith(entry.claim.verdict)
+        marks = [item.text.strip()[0] for item in block.select("dd li")]
+        assert marks == ["✓" if found.holds else "✗" for _, found in entry.evidence]
 
 
 def test_search_finds_a_method(browser, address):
