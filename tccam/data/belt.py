@@ -140,7 +140,7 @@ class BeltConfig:
 
     @classmethod
     def hard(cls, **changes: Any) -> BeltConfig:
-        """The belt where lamps hide another part of an object in each frame."""
+        """The belt where strong lamps change how an object looks from one frame to the next."""
         return replace(cls(glint=0.9), **changes)
 
 
