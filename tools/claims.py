@@ -84,6 +84,8 @@ SCORES = {
     "energy_outside": "energy outside objects",
 }
 SIDES = {"positive": "more than 0", "negative": "less than 0", "none": "no difference"}
+#: A number in a text, with a hyphen or a minus.
+_WRITTEN = r"[+−-]?\d+(?:\.\d+)?"
 EXPECT = re.compile(r"(?P<sign>[<>]=?) *(?:(?P<number>[+-]?\d+(?:\.\d+)?)|\{(?P<key>\w+)\})")
 #: Sign → how to compare, and how to say it of another measured number and of a fixed one.
 SIGNS = {
@@ -208,6 +210,7 @@ class Glued:
     expect: str
     low: str | None = None
     high: str | None = None
+    interval: str | None = None
     seeds: str | int | None = None
 
     def look_up(self, records: Records) -> Measured:
@@ -226,10 +229,15 @@ class Glued:
         value = near = number(self.glue)
         sign = "" if other else "+"  # a difference
         text = _number(value, sign)
+        ends = None
         if self.low is not None and self.high is not None:
-            low, high = number(self.low), number(self.high)
+            ends = number(self.low), number(self.high)
+        elif self.interval is not None:
+            ends = records.ends(self.notebook, self.interval)
+        if ends is not None:
+            low, high = ends
             if not low <= value <= high:
-                raise LedgerError(f"{self.glue} does not lie between {self.low} and {self.high}")
+                raise LedgerError(f"{self.glue} does not lie in its interval")
             near = low if ">" in match["sign"] else high
             text = _interval(value, low, high, sign)
         claimed = f"{bound} {match['number']}"
@@ -299,7 +307,24 @@ class Records:
         return self._read[str(path)]
 
     def glued(self, chapter: str, key: str) -> float:
-        """A number that a chapter glues."""
+        """A number that a chapter glues, as a number or as it is written: "−0.03"."""
+        value = self._glued(chapter, key)
+        if isinstance(value, str) and re.fullmatch(rf"{_WRITTEN}%?", value):
+            return _read_number(value.rstrip("%"))
+        if isinstance(value, str):
+            raise LedgerError(f"{chapter}.ipynb glues {key!r}, but {value!r} is not a number")
+        return value
+
+    def ends(self, chapter: str, key: str) -> tuple[float, float]:
+        """The ends of an interval that a chapter glues as text: "+0.27 (+0.21 to +0.33)"."""
+        text = str(self._glued(chapter, key))
+        match = re.search(rf"\(({_WRITTEN}) to ({_WRITTEN})\)", text)
+        if not match:
+            raise LedgerError(f"{chapter}.ipynb glues {key!r}, but {text!r} holds no interval")
+        return _read_number(match[1]), _read_number(match[2])
+
+    def _glued(self, chapter: str, key: str) -> float | str:
+        """What a chapter glues under a name."""
         for cell in self.chapter(chapter)["cells"]:
             for output in cell.get("outputs", []):
                 if output.get("metadata", {}).get("scrapbook", {}).get("name") != key:
@@ -310,9 +335,8 @@ class Records:
                     value = ast.literal_eval(text)
                 except (SyntaxError, ValueError):
                     value = None
-                if isinstance(value, int | float):
+                if isinstance(value, int | float | str):
                     return value
-                raise LedgerError(f"{chapter}.ipynb glues {key!r}, but {text} is not a number")
         raise LedgerError(f"no cell of {chapter}.ipynb glues {key!r}")
 
     def printed(self, chapter: str, text: str) -> bool:
@@ -472,6 +496,10 @@ def _number(value: float, sign: str = "") -> str:
     """A number as a reader wants it: three figures, or two decimals."""
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:{sign}.{decimals}f}".replace("-", "−")
+
+
+def _read_number(text: str) -> float:
+    return float(text.replace("−", "-"))
 
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:
