@@ -334,9 +334,8 @@ class Records:
                 try:
                     value = ast.literal_eval(text)
                 except (SyntaxError, ValueError):
-                    value = None
-                if isinstance(value, int | float | str):
-                    return value
+                    value = text
+                return value if isinstance(value, int | float | str) else text
         raise LedgerError(f"no cell of {chapter}.ipynb glues {key!r}")
 
     def printed(self, chapter: str, text: str) -> bool:
