@@ -232,7 +232,7 @@ def small(tmp_path):
     story = {"pairs": {"gain": ["arm", "control"]}, "axes": {"side": ["up", "down", "both"]}}
     (root / "results" / "tiny.json").write_text(json.dumps(story))
     values = {"value": "0.3", "low": "0.1", "high": "0.5", "seeds": "3", "other": "0.2"}
-    values |= {"text": "'0.3'", "none": "nan"}
+    values |= {"text": "'0.3 ± 0.1'", "none": "nan"}
     outputs = [
         new_output(
             "display_data", data={claims.RECORD: value}, metadata={"scrapbook": {"name": name}}
@@ -329,3 +329,7 @@ def test_glued_numbers_are_looked_up_without_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "tools", check=True)
+
+
+def test_a_minus_is_read_as_a_hyphen():
+    assert claims._read_number("−0.03") == -0.03
