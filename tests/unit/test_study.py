@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import torch
 
 from tccam import metrics
 from tccam.cli import main
@@ -195,7 +194,8 @@ class TestRun:
     def test_a_dask_cluster_of_two_processes_gives_the_same_bits(
         self, whole: Path, tmp_path: Path
     ) -> None:
-        distributed = pytest.importorskip("distributed")
+        import distributed  # noqa: PLC0415 - slow to import
+
         with distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster:
@@ -442,4 +442,3 @@ def test_key_does_not_depend_on_words(tmp_path: Path) -> None:
     assert _code(plain) != _code(plain.replace("2", "3"))
     assert _code("class A:\n    'Only words.'") == _code("class A:\n    'Others.'")
     assert run_key(TrainConfig()) != run_key(TrainConfig(seed=1))
-    assert torch.__version__
