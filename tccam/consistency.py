@@ -1,4 +1,4 @@
-"""The distance between two readings of the same class maps, which both auxiliary losses share."""
+"""The distance between two readings of the same class maps, which the auxiliary losses share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tccam import cam
 from tccam.errors import TccamError
 
-__all__ = ["Reduction", "l1", "multi_hot"]
+__all__ = ["Reduction", "equivariance_loss", "l1", "multi_hot"]
 
 Reduction = Literal["mean", "present"]
 
@@ -75,6 +76,42 @@ def l1(
     if reduction == "mean":
         return total / maps.numel()
     return total / weight.expand_as(maps).sum(dtype=wide).clamp_min(1)
+
+
+def equivariance_loss(
+    maps: Tensor, halved: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    """How far the maps of a picture at half its size are from its maps: a baseline without flow.
+
+    The equivariant regularisation of SEAM (Wang et al., CVPR 2020, arXiv 2004.04581) for one
+    transformation, a scale of one half, and without its other parts. Cell i of the small picture
+    looks where cell 2i of the picture does, half a pixel aside, so that no map needs resizing.
+    Both sides are normalised, and both move.
+
+    Args:
+        maps: float (B, C, h, w), raw class maps of the pictures.
+        halved: float (B, C, ⌈h/2⌉, ⌈w/2⌉), raw class maps of the pictures at half their size.
+        labels: int64 (B,) or multi-hot (B, C).
+        reduction: see :func:`l1`.
+
+    Returns:
+        Scalar ≥ 0.
+
+    Raises:
+        TccamError: if the shapes do not agree.
+
+    Example:
+        >>> maps = torch.rand(2, 3, 8, 10)
+        >>> equivariance_loss(maps, maps[:, :, ::2, ::2], torch.tensor([0, 1])).item()
+        0.0
+    """
+    every_second = maps[:, :, ::2, ::2]
+    if every_second.shape != halved.shape:
+        raise TccamError(
+            f"halved: expected {tuple(every_second.shape)}, every second cell of maps; "
+            f"got {tuple(halved.shape)}"
+        )
+    return l1(cam.normalize(every_second), cam.normalize(halved), labels, reduction=reduction)
 
 
 def multi_hot(labels: Tensor, num_classes: int) -> Tensor:

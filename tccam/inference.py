@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from tccam.temporal import Fusion
 from tccam.training import FrameSet
 
 __all__ = [
+    "CURVE",
+    "Curve",
     "Report",
     "accuracy",
     "choose_threshold",
@@ -30,6 +33,9 @@ __all__ = [
     "score_maps",
     "stream",
 ]
+
+#: Thresholds of a report's curve.
+CURVE = tuple(percent / 100 for percent in range(5, 100, 5))
 
 BEFORE = CLASSES.index("before")
 BACKGROUND = CLASSES.index("background")
@@ -204,6 +210,20 @@ def _maps(
             yield from multiscale(network, images, scales, flip=flip, batch=batch)
 
 
+class Curve(NamedTuple):
+    """What a mask is worth at every threshold of :data:`CURVE`, on the judged frames.
+
+    Attributes:
+        iou: mean over frames.
+        precision: share of the mask that is illegal, all frames' pixels together.
+        recall: share of the illegal pixels that the mask covers, all frames' together.
+    """
+
+    iou: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a network is worth on some clips, by several protocols.
@@ -222,8 +242,11 @@ class Report:
         miou: at the threshold, mean over *illegal* and *rest* of the IoU of all frames' pixels
             together, as is usual for weakly supervised segmentation.
         pxap: area under the pixels' precision-recall curve.
+        precision: at the threshold, share of the mask's pixels that are illegal.
+        recall: at the threshold, share of the illegal pixels that the mask covers.
         energy_outside: share of the map's energy that lies outside every object; frames whose map
             is 0 everywhere have no such share and are left out.
+        curve: over thresholds.
     """
 
     accuracy: float
@@ -234,7 +257,10 @@ class Report:
     iou_authors: float
     miou: float
     pxap: float
+    precision: float
+    recall: float
     energy_outside: float
+    curve: Curve
 
 
 def accuracy(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
@@ -324,6 +350,7 @@ def evaluate(
     argmax = torch.cat(
         [metrics.argmax_mask(_scores(network, data, part)) for part in torch.split(maps, 256)]
     )
+    precision, recall, _ = metrics.precision_recall(before, truth, [threshold])
     return Report(
         accuracy=metrics.accuracy(output.logits[shown], data.labels[shown]),
         iou_argmax=float(metrics.frame_iou(argmax[index], truth).mean()),
@@ -333,8 +360,18 @@ def evaluate(
         iou_authors=float(metrics.frame_iou(argmax, masks).mean()),
         miou=metrics.mean_iou(before >= threshold, truth),
         pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
+        precision=float(precision),
+        recall=float(recall),
         energy_outside=float(metrics.energy_outside(before, occupied[index]).nanmean()),
+        curve=_curve(before, truth),
     )
+
+
+def _curve(scores: Tensor, masks: Tensor) -> Curve:
+    iou = metrics.iou_curve(scores, masks, CURVE)
+    strictest_first = metrics.precision_recall(scores, masks, CURVE)[:2]
+    precision, recall = (values.flip(0) for values in strictest_first)
+    return Curve(*(tuple(values.tolist()) for values in (iou, precision, recall)))
 
 
 def _fused(

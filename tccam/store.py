@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -30,23 +30,43 @@ if TYPE_CHECKING:
 
 __all__ = ["RunStore", "fingerprint", "machine", "provenance", "sources_hash"]
 
-#: What shows results but does not make them: changing it does not outdate a run.
-_FACES = frozenset({"cli.py", "notebook.py", "study", "viz.py"})
+#: Where a run begins: its weights come from the first, its scores from the second.
+_ROOTS = ("tccam.training", "tccam.inference")
 
 
 @cache
 def sources_hash() -> str:
     """SHA-256 of the library's sources that a run can depend on, 64 hexadecimal digits.
 
-    It reads the code alone: comments, docstrings and layout outdate nothing.
+    These are the modules that training and inference import, and those that they import. It reads
+    the code alone: comments, docstrings and layout outdate nothing.
     """
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
-        place = path.relative_to(root)
-        if place.parts[0] not in _FACES:
-            digest.update(place.as_posix().encode() + b"\0" + _code(path.read_text("utf-8")))
+    for path in sorted(_imported(root, _ROOTS), key=lambda p: p.relative_to(root).as_posix()):
+        place = path.relative_to(root).as_posix().encode()
+        digest.update(place + b"\0" + _code(path.read_text("utf-8")))
     return digest.hexdigest()
+
+
+def _imported(root: Path, names: Iterable[str]) -> set[Path]:
+    """The files of these modules, and of all modules in ``root`` that they import."""
+    found: set[Path] = set()
+    waiting = list(names)
+    while waiting:
+        parts = waiting.pop().split(".")
+        for depth in range(1, len(parts) + 1):  # a module's packages run before it
+            module = root.joinpath(*parts[:depth])
+            path = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+            if path in found or not path.is_file():
+                continue
+            found.add(path)
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Import):
+                    waiting += [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def _code(source: str) -> bytes:

@@ -11,6 +11,7 @@ from a named stream, so that a clip has the same bytes on any machine and in any
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
@@ -23,12 +24,13 @@ from torch import Tensor
 
 from tccam.data.clip import CLASSES, Clip
 from tccam.data.draws import Draws, sine
-from tccam.data.sprites import CLEAR, ILLEGAL, LEGAL, Sprite, draw
+from tccam.data.sprites import CLEAR, SCENES, Sprite, draw
 from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = ["BeltClip", "BeltConfig", "BeltObject", "SyntheticBelt"]
 
-Motion = Literal["constant", "varying", "stop-and-go", "jitter"]
+Motion = Literal["constant", "varying", "accelerating", "stop-and-go", "jitter"]
+Scene = Literal["waste", "parts"]
 Ints = NDArray[np.int32]
 
 SPLITS = ("train", "validation", "test")
@@ -47,6 +49,8 @@ class BeltConfig:
     """Everything that defines a synthetic belt. Two equal configurations give equal bytes.
 
     Attributes:
+        scene: what lies on the belt: "waste" (bottles are legal; cartons, cans and bags are not) or
+            "parts" (flanges are legal; scratched and dented ones, and foreign bodies, are not).
         height: of the picture, pixels.
         width: of the picture, pixels.
         frames: a clip's length T, frames.
@@ -58,16 +62,17 @@ class BeltConfig:
         objects: mean number of objects whose centre is in view.
         object_size: smallest and largest length of an object, as a share of the height.
         cue_size: diameter of the tell-tale print, as a share of a carton's width (0.46 of its
-            length); 0 for none.
+            length); 0 for none. Of parts, how wide a scratch and how deep a dent is.
         legal: probability that a legal object comes next on the belt before the sorter.
         legal_run: how many of them may follow each other there. A frame that shows one object more
             shows an illegal one; a frame that shows fewer may carry a label that is not true.
         opacity: how much of the belt a legal bottle's body hides, 0 to 1. Clear PET is faint, so
             that contrast to the background alone finds what is illegal; at 0.9 it does not.
         speed: of the belt to the right, pixels a frame.
-        motion: "constant", "varying" (a slow sine), "stop-and-go" (12 frames of travel, 6 of
-            rest) or "jitter" (a new speed each frame).
-        variation: how much "varying" and "jitter" change the speed, as a share of it.
+        motion: "constant", "varying" (a slow sine), "accelerating" (evenly through the clip),
+            "stop-and-go" (12 frames of travel, 6 of rest) or "jitter" (a new speed each frame).
+        variation: how much "varying", "accelerating" and "jitter" change the speed, as a share of
+            it.
         rotation: largest turn of an object about its own centre, degrees a frame.
         texture: contrast of the belt's texture, 1 as drawn, 0 a plain belt.
         glint: strength of the highlights that depend on the place in the picture, 0 to 1: an
@@ -76,6 +81,10 @@ class BeltConfig:
         drift: change of brightness from the first to the last frame of a clip, share.
         noise: standard deviation of the sensor noise, grey levels.
         shake: largest shift of the camera from its rest position, whole pixels.
+        shadow: how dark a shadow each object casts beside itself, 0 to 1. It moves with its object,
+            and is no part of it.
+        stuck: objects that have jammed at the rails and never move: illegal ones before the
+            sorter, legal ones after it. No frame is empty then.
         swap_backgrounds: each camera keeps its objects and label, but shows the other's rails,
             light and white balance. A classifier that looks at objects does not mind.
 
@@ -84,6 +93,7 @@ class BeltConfig:
         4.5
     """
 
+    scene: Scene = "waste"
     height: int = 128
     width: int = 160
     frames: int = 60
@@ -108,6 +118,8 @@ class BeltConfig:
     drift: float = 0.0
     noise: float = 4.0
     shake: int = 0
+    shadow: float = 0.0
+    stuck: int = 0
     swap_backgrounds: bool = False
 
     def __post_init__(self) -> None:
@@ -119,9 +131,10 @@ class BeltConfig:
             "speed": (0.1, self.width), "variation": (0, 1),
             "rotation": (-45, 45), "texture": (0, 3), "glint": (0, 1), "flicker": (0, 0.5),
             "drift": (-1, 1), "noise": (0, 64), "shake": (0, 64),
+            "shadow": (0, 1), "stuck": (0, 20),
         }  # fmt: skip
         check_limits(self, limits)
-        check_choices(self, {"motion": get_args(Motion)})
+        check_choices(self, {"motion": get_args(Motion), "scene": get_args(Scene)})
         if len(self.object_size) != 2 or not 0.1 <= self.object_size[0] <= self.object_size[1] <= 1:
             raise TccamError(
                 "BeltConfig.object_size: expected (smallest, largest) within 0.1 … 1, "
@@ -137,6 +150,19 @@ class BeltConfig:
     def mixed(cls, **changes: Any) -> BeltConfig:
         """The belt where legal objects stand out as much as illegal ones, and are as many."""
         return replace(cls(opacity=0.9, legal=0.7, legal_run=2, objects=4.0), **changes)
+
+    @classmethod
+    def parts(cls, **changes: Any) -> BeltConfig:
+        """A line of machined parts, from which an inspector takes what is damaged or foreign."""
+        line = cls(
+            scene="parts",
+            legal=0.6,
+            legal_run=2,
+            objects=3.0,
+            object_size=(0.33, 0.35),
+            texture=0.4,
+        )
+        return replace(line, **changes)
 
     @classmethod
     def hard(cls, **changes: Any) -> BeltConfig:
@@ -164,12 +190,14 @@ class BeltObject:
         x: column of its centre at frame 0, in 1/256 pixel; negative before it comes into view.
         y: row of its centre, pixels.
         turn: how far it turns about its centre, in 1/4096 turn a frame, clockwise.
+        stuck: whether it stays where it is while the belt moves on.
     """
 
     sprite: Sprite
     x: int
     y: int
     turn: int
+    stuck: bool = False
 
     @property
     def radius(self) -> int:
@@ -344,6 +372,8 @@ class BeltClip(Clip):
         flow[1] = shift[0]
         for index in np.unique(ids[ids >= _FIRST_OBJECT]):
             thing = self.objects[index - _FIRST_OBJECT]
+            if thing.stuck:
+                flow[0][ids == index] -= travel
             if thing.turn:
                 rows, columns = np.nonzero(ids == index)
                 down = rows - self._shake[source, 0] - thing.y
@@ -376,6 +406,7 @@ class BeltClip(Clip):
         belt_top, belt_height = config.height * _RAIL, config.height * (1 - 2 * _RAIL)
         entry = int(self._travel[config.lead_in - 1]) if config.lead_in else -config.width * _ONE
         things: list[BeltObject] = []
+        kinds = SCENES[config.scene]
         place, run = 0.0, config.legal_run
         while True:
             # Before the sorter never more legal objects in a row than that: a frame that shows one
@@ -384,7 +415,7 @@ class BeltClip(Clip):
                 run >= config.legal_run or draws.uniform(0, 1) < 1 - config.legal
             )
             run = 0 if illegal else run + 1
-            kind = draws.choice(ILLEGAL if illegal else LEGAL)
+            kind = draws.choice(kinds[illegal])
             length = draws.uniform(low, high)
             sprite = draw(kind, length, draws.uniform(0, 1), config.cue_size, draws, config.opacity)
             lane = draws.choice((0.29, 0.71)) + draws.uniform(-0.05, 0.05)
@@ -392,10 +423,20 @@ class BeltClip(Clip):
             radius = sprite.planes.shape[1] // 2
             x = -entry - round((place + radius + 2) * _ONE)
             if x + int(self._travel[-1]) < -radius * _ONE:
-                return tuple(things)
+                return (*things, *self._jammed(belt_top, belt_height))
             y = round(belt_top + belt_height * lane)
             things.append(BeltObject(sprite, x, y, round(turn)))
             place += spacing * draws.uniform(0.75, 1.25)
+
+    def _jammed(self, top: float, height: float) -> Iterator[BeltObject]:
+        """The objects that are stuck at the lower rail."""
+        config, draws = self._config, Draws(_OBJECTS, *self._key, 2)
+        for number in range(config.stuck):
+            kind = draws.choice(SCENES[config.scene][self.label == "before"])
+            length = config.object_size[0] * config.height
+            sprite = draw(kind, length, draws.uniform(0, 1), config.cue_size, draws, config.opacity)
+            x = config.width * (number + draws.uniform(0.3, 0.7)) / config.stuck
+            yield BeltObject(sprite, round(x * _ONE), round(top + height * 0.85), 0, stuck=True)
 
     @cached_property
     def _depth(self) -> list[int]:
@@ -412,6 +453,8 @@ class BeltClip(Clip):
             factor = 1.0
             if config.motion == "varying":
                 factor += config.variation * float(sine(t / 24 + phase))
+            elif config.motion == "accelerating":
+                factor += config.variation * (2 * t / max(1, config.frames - 2) - 1)
             elif config.motion == "stop-and-go":
                 factor = float((t + int(phase * 18)) % 18 < 12)
             elif config.motion == "jitter":
@@ -462,7 +505,10 @@ class BeltClip(Clip):
         scene >>= 8
         ids = np.full(scene.shape[1:], _BELT, np.int16)
         for number in self._depth:
-            _place(scene, ids, camera.glint, self.objects[number], number, travel, index, pad)
+            thing = self.objects[number]
+            if config.shadow:
+                _shade(scene, thing, travel, index, pad, config)
+            _place(scene, ids, camera.glint, thing, number, travel, index, pad)
         np.copyto(scene, camera.rails, where=camera.static, casting="unsafe")
         ids[camera.static] = _STATIC
 
@@ -496,15 +542,7 @@ def _place(
     pad: int,
 ) -> None:
     """Composite one object into the scene (3, H, W) and the id map (H, W), in place."""
-    x, radius = thing.x + travel, thing.radius
-    left, top = (x >> 8) - radius + pad, thing.y - radius + pad
-    height, width = ids.shape
-    if left >= width or left + 2 * radius + 2 <= 0:
-        return
-    patch = thing.patch(x, frame)
-    rows = slice(max(0, top), min(height, top + patch.shape[1]))
-    columns = slice(max(0, left), min(width, left + patch.shape[2]))
-    patch = patch[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    rows, columns, patch = _seen(thing, travel, frame, (pad, pad), ids.shape)
     color, opacity, gloss, coverage = patch[:3], patch[3], patch[4], patch[5]
     under = scene[:, rows, columns]
     under *= np.uint16(_ONE) - opacity - (opacity >> 7)  # 255 is opaque; 255 · 256 still fits
@@ -513,6 +551,46 @@ def _place(
     shine = ((gloss * glint[rows, columns].astype(np.uint32)) >> 8).astype(np.uint16)
     np.minimum(under + shine, 255, out=under)
     ids[rows, columns][coverage >= _ONE // 2] = _FIRST_OBJECT + number
+
+
+def _shade(
+    scene: NDArray[np.uint16],
+    thing: BeltObject,
+    travel: int,
+    frame: int,
+    pad: int,
+    config: BeltConfig,
+) -> None:
+    """Darken the scene (3, H, W) where one object's shadow falls, in place."""
+    aside = round(0.09 * config.height)
+    where = (pad + aside, pad + aside)
+    rows, columns, patch = _seen(thing, travel, frame, where, scene.shape[1:])
+    light = np.uint16(_ONE) - (patch[5] * np.uint16(round(config.shadow * _ONE)) >> 8)
+    scene[:, rows, columns] = scene[:, rows, columns] * light >> 8
+
+
+def _seen(
+    thing: BeltObject, travel: int, frame: int, shift: tuple[int, int], size: Sequence[int]
+) -> tuple[slice, slice, NDArray[np.uint16]]:
+    """Rows and columns of the scene where an object is seen, and its sprite there.
+
+    Args:
+        thing: the object.
+        travel: of the belt, in 1/256 pixel.
+        frame: which.
+        shift: rows and columns by which the object is moved in the scene.
+        size: the scene's height and width.
+    """
+    x = thing.x + (0 if thing.stuck else travel)
+    top, left = thing.y - thing.radius + shift[0], (x >> 8) - thing.radius + shift[1]
+    side = 2 * thing.radius + 1  # and one column more: it may lie between two
+    rows = slice(max(0, top), min(size[0], top + side))
+    columns = slice(max(0, left), min(size[1], left + side + 1))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return slice(0), slice(0), np.empty((6, 0, 0), np.uint16)
+    patch = thing.patch(x, frame)
+    own = (slice(s.start - o, s.stop - o) for s, o in ((rows, top), (columns, left)))
+    return rows, columns, patch[:, *own]
 
 
 def _camera(config: BeltConfig, look: str) -> _Camera:

@@ -1,4 +1,4 @@
-"""Bottles, cartons, cans and bags as seen from above, drawn from signed distances.
+"""Waste and machined parts as seen from above, drawn from signed distances.
 
 Every shape is a distance field in pixels: negative inside, positive outside. One field gives an
 edge without jaggies, a shadow and a rim at any size and angle. Only +, −, ×, ÷, square roots and a
@@ -14,14 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tccam.data.draws import Draws, sine
+from tccam.errors import TccamError
 
-__all__ = ["CLEAR", "ILLEGAL", "LEGAL", "PLANES", "Sprite", "draw"]
+__all__ = ["CLEAR", "PLANES", "SCENES", "Sprite", "draw"]
 
 Array: TypeAlias = NDArray[np.float64]
 Color: TypeAlias = tuple[float, float, float]
 
-LEGAL = ("bottle",)
-ILLEGAL = ("carton", "can", "bag")
+#: What lies on a belt: the kinds that are legal, and those that are not.
+SCENES = {
+    "waste": (("bottle",), ("carton", "can", "bag")),
+    "parts": (("flange",), ("scratched", "dented", "foreign")),
+}
+_LEGAL = tuple(kind for legal, _ in SCENES.values() for kind in legal)
+_KINDS = tuple(kind for scene in SCENES.values() for kinds in scene for kind in kinds)
 #: What the planes of a sprite hold, each in 0 … 255.
 PLANES = ("red", "green", "blue", "opacity", "gloss", "coverage")
 
@@ -39,7 +45,7 @@ class Sprite:
     """One object, drawn once and moved many times.
 
     Attributes:
-        kind: one of :data:`LEGAL` or :data:`ILLEGAL`.
+        kind: one of those of :data:`SCENES`.
         planes: uint16 (6, h, w) in 0 … 255, see :data:`PLANES`; h and w are odd and the object's
             centre is the middle pixel. Colour is premultiplied by opacity. *Coverage* is the
             silhouette, also where the object is translucent; the shadow has none.
@@ -51,7 +57,7 @@ class Sprite:
     @property
     def legal(self) -> bool:
         """Whether the object may stay on the belt."""
-        return self.kind in LEGAL
+        return self.kind in _LEGAL
 
 
 class _Canvas:
@@ -245,29 +251,95 @@ def _cue(canvas: _Canvas, kind: str, length: float, diameter: float, draws: Draw
 _BODIES = {"carton": _carton, "can": _can, "bag": _bag}
 
 
+def _flange(canvas: _Canvas, length: float, kind: str, defect: float, draws: Draws) -> None:
+    """A turned steel ring with a bore and four bolt holes; sound, scratched or dented.
+
+    Args:
+        canvas: to paint on.
+        length: its diameter, pixels.
+        kind: "flange", "scratched" or "dented".
+        defect: how wide the scratch or how deep the dent is, pixels.
+        draws: of shades and places.
+    """
+    half = length * 0.48
+    x, y = canvas.x, canvas.y
+    outline = _disc(x, y, half)
+    dent_x, dent_y = half * 1.15, draws.uniform(-0.3, 0.3) * half
+    if kind == "dented":
+        outline = np.maximum(outline, half * 0.15 + defect - _disc(x - dent_x, y - dent_y, 0.0))
+    canvas.shadow(outline, length * 0.08)
+    steel = (150.0, 154.0, 160.0)
+    grooves = np.abs(_disc(x, y, 0.0) / half * 6 % 1 - 0.5)  # as the lathe leaves them
+    light = 0.85 + 0.2 * _stripe((x + y) / half, draws.uniform(-0.4, 0.4), 0.5) + 0.12 * grooves
+    canvas.paint(outline, steel, 1.0, light, 0.35)
+    hub = _disc(x, y, half * 0.5)
+    canvas.paint(np.maximum(outline, hub), steel, 1.0, light * 1.12, 0.4)
+    holes = [_disc(x - u * half * 0.72, y - v * half * 0.72, half * 0.11) for u, v in _QUARTERS]
+    for hole in (_disc(x, y, half * 0.24), *holes):
+        canvas.paint(hole, (46.0, 48.0, 52.0), 1.0, 1.0)
+    if kind == "dented":
+        bruise = np.maximum(outline, _disc(x - dent_x, y - dent_y, half * 0.15 + 1.9 * defect))
+        canvas.paint(bruise, (92.0, 88.0, 86.0), 0.8, 1.0, 0.1)
+    if kind == "scratched":
+        turn, place = draws.uniform(0, 1), draws.uniform(0.3, 0.6) * half
+        along = x * float(sine(turn + 0.25)) + y * float(sine(turn))
+        across = y * float(sine(turn + 0.25)) - x * float(sine(turn)) - place
+        scratch = _box(along, across, half * 0.6, defect / 2, defect / 2)
+        canvas.paint(np.maximum(outline, scratch), (236.0, 214.0, 190.0), 0.95, 1.0, 0.2)
+        canvas.paint(
+            np.maximum(outline, _box(along, across - defect, half * 0.5, defect / 3, 0.5)),
+            (70.0, 62.0, 58.0),
+            0.9,
+        )
+
+
+_QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+
+
+def _foreign(canvas: _Canvas, length: float, draws: Draws) -> None:
+    """A splinter of the wooden pallet."""
+    half, wide = length * draws.uniform(0.34, 0.44), length * draws.uniform(0.13, 0.19)
+    x, y = canvas.x, canvas.y
+    ragged = wide * (1 - 0.5 * _step(np.abs(x) / half, 0.5, 1.0)) + 0.6 * sine(x / length * 3)
+    outline = np.maximum(np.abs(y) - ragged, np.abs(x) - half)
+    canvas.shadow(outline, length * 0.08)
+    grain = 0.85 + 0.25 * np.abs(sine(y / wide * 1.3 + 0.1 * sine(x / length)))
+    canvas.paint(outline, (176.0, 132.0, 84.0), 1.0, grain, 0.05)
+
+
 def draw(
     kind: str, length: float, turns: float, cue: float, draws: Draws, opacity: float = CLEAR
 ) -> Sprite:
     """Draw one object.
 
     Args:
-        kind: one of :data:`LEGAL` or :data:`ILLEGAL`.
+        kind: one of those of :data:`SCENES`.
         length: of the object along its axis, in pixels.
         turns: direction of the axis, in turns (1 = 360°), clockwise from the x axis.
         cue: diameter of the tell-tale print, as a share of a carton's width, which is 0.46 of its
-            length; 0 for none. Legal objects have none.
+            length; 0 for none. Legal objects have none. Of damaged parts, a sixth of it is how wide
+            a scratch is, and half of it how deep a dent.
         draws: where colours, creases and places come from.
         opacity: of a bottle's body, 0 … 1.
 
     Returns:
         The sprite.
     """
+    if kind not in _KINDS:
+        raise TccamError(f"kind: expected one of {', '.join(_KINDS)}; got {kind!r}")
     canvas = _Canvas(length, turns)
+    if kind in ("flange", "scratched", "dented"):
+        share = {"flange": 0.0, "scratched": 1 / 6, "dented": 1 / 2}[kind]
+        _flange(canvas, length, kind, share * cue * length * 0.46, draws)
+        return Sprite(kind, canvas.planes())
+    if kind == "foreign":
+        _foreign(canvas, length, draws)
+        return Sprite(kind, canvas.planes())
     tint = draws.choice(_PET)
     if kind == "bottle":
         _bottle(canvas, length, tint, draws, opacity)
-    else:
-        _BODIES[kind](canvas, length, tint, draws)
-    if kind in ILLEGAL and cue > 0:
+        return Sprite(kind, canvas.planes())
+    _BODIES[kind](canvas, length, tint, draws)
+    if cue > 0:
         _cue(canvas, kind, length, cue * length * 0.46, draws)
     return Sprite(kind, canvas.planes())

@@ -59,6 +59,96 @@ _MIXED = replace(
     name="mixed",
     question="The ablation where legal objects are as opaque and as many as illegal ones.",
     base=TrainConfig(data=BeltConfig.mixed(glint=0.9, test=12), steps=240, threads=1),
+    curves=True,
+)
+
+#: What the paper does not compare with. "longer" computes as many pictures as "temporal" does.
+_BASELINES = replace(
+    _MIXED,
+    name="baselines",
+    question="Do other things help as much: more steps, equivariance, neighbours without motion?",
+    arms={
+        **{name: _ARMS[name] for name in ("plain", "plain, control", "temporal")},
+        "plain, longer": {"method": "plain", "steps": 720},
+        "equivariance": {"method": "plain", "gamma": 6.0},
+        "temporal, zero flow": _ARMS["temporal, zero flow"],
+        "temporal, shuffled flow": {"method": "temporal", "flow": "shuffled"},
+    },
+    pairs={
+        "longer": ("plain, longer", "plain"),
+        "equivariance": ("equivariance", "plain"),
+        "temporal": ("temporal", "plain, control"),
+        "zero flow": ("temporal, zero flow", "plain, control"),
+        "shuffled flow": ("temporal, shuffled flow", "plain, control"),
+        "temporal − longer": ("temporal", "plain, longer"),
+        "temporal − equivariance": ("temporal", "equivariance"),
+    },
+    skipped=(),
+    curves=False,
+)
+
+#: Every slip of the authors' code alone, in the corrected method; "faithful" makes all but the last
+#: three, which are choices.
+_SLIP_ARMS: dict[str, Changes] = {
+    "fixed": {},
+    "momentum": {"momentum": 1e-4},
+    "half-cell shift": {"half_cell_shift": True, "cells": False},
+    "negated flow": {"previous": "negated"},
+    "no validity": {"validity": "none"},
+    "independent jitter": {"jitter_together": False},
+    "no flips": {"flip": False},
+    "two classes": {"num_classes": 2, "batch": 8},
+    "no ramp": {"ramp": 0.0},
+    "separate passes": {"separate_passes": True},
+    "centre in": {"centre_in": True},
+    "detached": {"detach": True},
+    "stride 32": {"output_stride": 32},
+}
+_SLIPS = Study(
+    "slips",
+    "What does each difference between the authors' code and their text cost?",
+    arms={
+        **_SLIP_ARMS,
+        "faithful": {
+            k: v for changes in list(_SLIP_ARMS.values())[:-3] for k, v in changes.items()
+        },
+    },
+    pairs={name: (name, "fixed") for name in (*list(_SLIP_ARMS)[1:], "faithful")},
+    axes={"stride": {"16": {"output_stride": 16}}},
+    base=TrainConfig(
+        data=BeltConfig.mixed(glint=0.9, test=12), method="both", steps=240, batch=9, threads=1
+    ),
+)
+
+_WEIGHTS = Study(
+    "weights",
+    "How do α and β change the maps? (β = 0 is the control, α = 0 leaves the tiles their labels.)",
+    arms={"both": {}},
+    pairs={},
+    axes={
+        "alpha": {str(v): {"alpha": float(v)} for v in (0, 1, 2, 4, 8)},
+        "beta": {str(v): {"beta": float(v)} for v in (0, 3, 6, 12)},
+    },
+    seeds=3,
+    base=replace(_SLIPS.base, output_stride=16),
+)
+
+_PARTS = Study(
+    "parts",
+    "Does the method carry over to a line of machined parts?",
+    arms={
+        name: _ARMS[name]
+        for name in ("plain", "plain, control", "temporal", "puzzle", "puzzle, control", "both")
+    },
+    pairs={
+        "temporal": ("temporal", "plain, control"),
+        "temporal − plain": ("temporal", "plain"),
+        "puzzle − plain": ("puzzle", "plain"),
+        "both": ("both", "puzzle, control"),
+        "both − plain": ("both", "plain"),
+    },
+    axes={"stride": _STRIDES},
+    base=TrainConfig(data=BeltConfig.parts(test=12), steps=240, batch=9, threads=1),
 )
 
 _MOTION = Study(
@@ -73,6 +163,29 @@ _MOTION = Study(
     },
     seeds=3,
     base=TrainConfig(data=BeltConfig(test=12), method="temporal", steps=240, batch=9, threads=1),
+)
+
+_GAITS = Study(
+    "gaits",
+    "Does the temporal term survive motion that is not even?",
+    arms={"control": {"beta": 0.0}, "temporal": {}, "zero flow": {"flow": "zero"}},
+    pairs={
+        "temporal": ("temporal", "control"),
+        "zero flow": ("zero flow", "control"),
+        "temporal − zero flow": ("temporal", "zero flow"),
+    },
+    axes={
+        "motion": {
+            "constant": {},
+            "stop-and-go": {"data.motion": "stop-and-go"},
+            "accelerating": {"data.motion": "accelerating", "data.variation": 0.9},
+            "tumbling": {"data.rotation": 12.0},
+        },
+        "stride": {"16": {"output_stride": 16}},
+    },
+    base=TrainConfig(
+        data=BeltConfig.mixed(glint=0.9, test=12), method="temporal", steps=240, batch=9, threads=1
+    ),
 )
 
 _CENTRAL = Study(
@@ -92,7 +205,7 @@ _CENTRAL = Study(
     },
     axes={
         "belt": _LAMPS,
-        "speed": {str(v): {"data.speed": float(v)} for v in (4, 8, 16, 24)},
+        "speed": {str(v): {"data.speed": float(v)} for v in (4, 10, 24)},
         "stride": {str(s): {"output_stride": s} for s in (4, 8, 16, 32)},
     },
     base=TrainConfig(
@@ -114,5 +227,19 @@ _SMOKE = Study(
 
 #: All studies by name.
 STUDIES: Mapping[str, Study] = MappingProxyType(
-    {s.name: s for s in (_ABLATION, _MIXED, _MOTION, _CENTRAL, _SMOKE)}
+    {
+        s.name: s
+        for s in (
+            _ABLATION,
+            _MIXED,
+            _BASELINES,
+            _SLIPS,
+            _WEIGHTS,
+            _MOTION,
+            _GAITS,
+            _CENTRAL,
+            _PARTS,
+            _SMOKE,
+        )
+    }
 )

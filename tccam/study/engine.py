@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from tqdm import tqdm
 from tccam.data import BeltConfig, SyntheticBelt
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
-from tccam.inference import choose_threshold, evaluate
+from tccam.inference import Curve, Report, choose_threshold, evaluate
 from tccam.store import RunStore, machine, provenance
 from tccam.study.plan import Arm, Study
 from tccam.study.results import load, save
 from tccam.training import fit, run_key
 
 __all__ = ["run", "score", "verify"]
+
+_SCORES = tuple(f.name for f in fields(Report) if f.name != "curve")
 
 
 def run(
@@ -57,7 +59,8 @@ def run(
         progress: whether to show a bar on stderr.
 
     Returns:
-        The table, ``NAME.csv``. Beside it ``NAME.json`` tells where it comes from.
+        The table, ``NAME.csv``. Beside it ``NAME.json`` tells where it comes from, and
+        ``NAME-curves.csv`` has the curves of a study that records them.
 
     Raises:
         TccamError: if ``jobs`` is 0 or less than −1.
@@ -95,7 +98,8 @@ def run(
         "session_seconds": round(time.monotonic() - started, 1),
         "base": asdict(study.base),
     }
-    return save(results, study.name, facts, table)
+    curves = [dict(zip(Curve._fields, row.pop("curve"), strict=True)) for row in table]
+    return save(results, study.name, facts, table, curves if study.curves else None)
 
 
 def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
@@ -108,6 +112,7 @@ def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
 
     Returns:
         The fields of :class:`~tccam.inference.Report`, "seconds" of training, the last "loss".
+        "curve" is a list of lists.
     """
     if kept := _kept(arm, store):
         return kept
@@ -117,7 +122,8 @@ def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
     torch.set_num_threads(config.threads)
     threshold = choose_threshold(trained.network, belt.validation, config.background)
     report = evaluate(trained.network, belt.test, config.background, threshold)
-    row = {name: round(value, 5) for name, value in asdict(report).items()}
+    row: dict[str, Any] = {name: round(getattr(report, name), 5) for name in _SCORES}
+    row["curve"] = [[round(value, 4) for value in line] for line in report.curve]
     row |= {"seconds": round(trained.seconds, 1), "loss": round(float(trained.losses[-1]), 5)}
     store.note(trained.key, "score", row)
     return row
@@ -165,7 +171,7 @@ def verify(
     for arm in (runs[(first + k * 7919) % len(runs)] for k in range(count)):
         name = _name(facts, arm.facts)
         found = score(arm, store, flows)
-        for column in found.keys() & rows[name].keys() - {"seconds"}:
+        for column in found.keys() & rows[name].keys() - {"seconds", "curve"}:
             was, value = rows[name][column], found[column]
             if not (abs(value - was) <= tolerance or (math.isnan(value) and math.isnan(was))):
                 lines.append(f"{study.name}, {name}: {column} was {was}, is {value}")

@@ -38,8 +38,9 @@ class Arm:
 class Study:
     """A question, and the runs that answer it: every arm, at every value of every axis, per seed.
 
-    All arms of one seed and one value of each axis train on the same clips and draw the same centre
-    frames in the same steps, so that their differences are paired. Every seed has a belt of its
+    All arms of one seed and one value of each axis train on the same clips and, unless an arm
+    changes the batches themselves, draw the same centre frames in the same steps, so that their
+    differences are paired. Every seed has a belt of its
     own that no chapter has looked at. Thresholds come from that belt's validation clips, scores
     from its test clips, see :class:`tccam.inference.Report`.
 
@@ -52,6 +53,8 @@ class Study:
         seeds: how many.
         base: what all runs share.
         skipped: facts of runs that are left out, such as {"stride": "4", "arm": "both, DIS flow"}.
+        curves: whether the scores at every threshold are recorded too, see
+            :class:`tccam.inference.Curve`.
 
     Raises:
         TccamError: if an arm, an axis or a comparison names what does not exist.
@@ -76,6 +79,7 @@ class Study:
     seeds: int = 5
     base: TrainConfig = field(default_factory=lambda: TrainConfig(threads=1))
     skipped: tuple[Mapping[str, str], ...] = ()
+    curves: bool = False
 
     def __post_init__(self) -> None:
         known = {f.name for f in fields(TrainConfig)}

@@ -13,6 +13,7 @@ from typing import Any
 from tccam import metrics
 from tccam.errors import TccamError
 from tccam.files import write_atomic
+from tccam.inference import CURVE
 from tccam.metrics import Paired
 
 __all__ = ["Comparison", "compare", "folders", "load", "save"]
@@ -25,18 +26,49 @@ def folders() -> tuple[Path, ...]:
 
 
 def save(
-    folder: Path, name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    folder: Path,
+    name: str,
+    facts: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Sequence[float]]] | None = None,
 ) -> Path:
-    """Write ``NAME.csv``, one row a run, and ``NAME.json``, where they come from."""
+    """Write ``NAME.csv``, one row a run, and ``NAME.json``, where they come from.
+
+    Curves, one for each row, go to ``NAME-curves.csv``: one row for each run and threshold.
+    """
+    path = folder / f"{name}.csv"
+    story = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
+    write_atomic(path, _table(rows))
+    write_atomic(path.with_suffix(".json"), story.encode())
+    if curves is not None:
+        known = ["arm", *facts["axes"], "seed"]
+        points = [
+            {k: row[k] for k in known} | {"threshold": t} | {k: v[i] for k, v in curve.items()}
+            for row, curve in zip(rows, curves, strict=True)
+            for i, t in enumerate(CURVE)
+        ]
+        write_atomic(path.with_name(f"{name}-curves.csv"), _table(points))
+    return path
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
     table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    path = folder / f"{name}.csv"
-    story = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
-    write_atomic(path, text.getvalue().encode())
-    write_atomic(path.with_suffix(".json"), story.encode())
-    return path
+    return text.getvalue().encode()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table.
+
+    Raises:
+        ValueError: if it is torn or empty.
+    """
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise ValueError("torn, or empty")
+    return [{k: _number(v) for k, v in row.items()} for row in rows]
 
 
 def load(name: str, folder: Path | None = None) -> dict[str, Any]:
@@ -48,7 +80,8 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
 
     Returns:
         Among others "question", "date", "machine", "provenance", the "command" that runs it again,
-        "pairs", and "rows", one dictionary a run.
+        "pairs", "rows", one dictionary a run, and "curves", one for each run and threshold if the
+        study records them.
 
     Raises:
         TccamError: if there is no such study, or its files are damaged.
@@ -57,16 +90,24 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
     for path in (place / f"{name}.csv" for place in places):
         if not path.is_file():
             continue
+        curves = path.with_name(f"{name}-curves.csv")
         try:
             facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+            rows = _rows(path)
+            points = _rows(curves) if curves.is_file() else []
         except (OSError, ValueError, csv.Error) as error:
             raise TccamError(f"{path}: not a readable study ({error})") from error
-        torn = any(None in row or None in row.values() for row in rows)
-        if not rows or not isinstance(facts, dict) or torn:
-            raise TccamError(f"{path}: expected a table of runs and its story in a .json beside it")
-        return {**facts, "rows": [{k: _number(v) for k, v in row.items()} for row in rows]}
-    known = sorted({path.stem for place in places for path in place.glob("*.csv")})
+        if not isinstance(facts, dict):
+            raise TccamError(f"{path}: expected its story in a .json beside it")
+        return {**facts, "rows": rows, "curves": points}
+    known = sorted(
+        {
+            path.stem
+            for place in places
+            for path in place.glob("*.json")
+            if path.with_suffix(".csv").is_file()
+        }
+    )
     raise TccamError(f"name: no study {name!r} is recorded; there are {', '.join(known) or 'none'}")
 
 

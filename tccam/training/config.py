@@ -26,7 +26,8 @@ class TrainConfig:
     """Everything that defines a training run. The defaults train in minutes on a CPU.
 
     The objective is ``L = L_cls(full) + L_cls(merged tiles) + α·L_spatial + β·L_temporal``; the
-    method says which terms there are, and so which pictures pass the network. Every control of a
+    method says which terms there are, and so which pictures pass the network. (A baseline adds
+    ``γ·L_equivariance`` to any of them.) Every control of a
     fair comparison is a configuration: ``beta=0`` with the method "temporal" lets the neighbours
     pass the network without asking anything of them; ``flow="zero"`` and ``flow="shuffled"`` take
     the motion away; ``batch`` and ``steps`` equal the computation.
@@ -61,7 +62,9 @@ class TrainConfig:
         flip: whether pictures are mirrored at random, along both axes.
         alpha: weight of the spatial term.
         beta: weight of the temporal term.
-        ramp: share of the steps over which both weights rise linearly from 0.
+        gamma: weight of the equivariance term, for comparison: the maps of the picture at half its
+            size, see :func:`tccam.consistency.equivariance_loss`; 0 for none.
+        ramp: share of the steps over which the weights rise linearly from 0.
         pieces: tiles of a picture.
         level: what the spatial term compares, see :func:`tccam.puzzle.spatial_loss`.
         reduction: of both terms, see :func:`tccam.consistency.l1`.
@@ -119,6 +122,7 @@ class TrainConfig:
     flip: bool = True
     alpha: float = 2.0
     beta: float = 6.0
+    gamma: float = 0.0
     ramp: float = 0.5
     pieces: int = 4
     level: Level = "raw"
@@ -205,8 +209,8 @@ class TrainConfig:
         limits: dict[str, tuple[float, float]] = {
             "steps": (1, 10**9), "window": (3, 10**6), "accumulate": (1, 10**6), "lr": (0, whole),
             "momentum": (0, 1), "weight_decay": (0, 1), "warmup": (0, 10**9), "power": (0, 100),
-            "clip_norm": (0, whole), "alpha": (0, whole), "beta": (0, whole), "ramp": (0, 1),
-            "pieces": (1, 10**6), "validate_every": (0, 10**9), "seed": (0, 2**40),
+            "clip_norm": (0, whole), "alpha": (0, whole), "beta": (0, whole), "gamma": (0, whole),
+            "ramp": (0, 1), "pieces": (1, 10**6), "validate_every": (0, 10**9), "seed": (0, 2**40),
             "threads": (1, 4096), "batch": (1, 10**6),
         }  # fmt: skip
         check_limits(self, limits)

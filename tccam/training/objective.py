@@ -32,7 +32,7 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def ramp(step: int, config: TrainConfig) -> float:
-    """The share of α and β that holds at a step: linear from 0 to 1 over ``ramp`` · ``steps``."""
+    """The share of the weights α, β, γ that holds now: from 0 to 1 over ``ramp`` · ``steps``."""
     rise = config.ramp * config.steps
     return min(1.0, step / rise) if rise else 1.0
 
@@ -42,7 +42,8 @@ def objective(
 ) -> dict[str, Tensor]:
     """The terms of the objective on a batch, and their weighted sum.
 
-    ``L = L_cls(full) + L_cls(merged tiles) + α·L_spatial + β·L_temporal``
+    ``L = L_cls(full) + L_cls(merged tiles) + α·L_spatial + β·L_temporal``, and for comparison
+    ``+ γ·L_equivariance``.
 
     All frames of a batch pass the network together, and the tiles of the centres once more. A
     window of T frames thus costs T pictures and T − 2 in tiles for its T − 2 triplets: 14 instead
@@ -55,11 +56,11 @@ def objective(
             :class:`tccam.network.CamOutput`; its mode is the caller's.
         batch: windows of frames, on the network's device.
         config: says which terms there are.
-        weight: share of α and β that holds now, see :func:`ramp`.
+        weight: share of α, β and γ that holds now, see :func:`ramp`.
 
     Returns:
         "loss" and its terms before weighting, which are "classification", and with their methods
-        "tiles", "spatial" and "temporal". Each a scalar with its gradient.
+        "tiles", "spatial", "temporal" and "equivariance". Each a scalar with its gradient.
     """
     count, frames = batch.images.shape[:2]
     # Channels last: half the time of a convolution on a CPU, and what tensor cores want.
@@ -107,4 +108,12 @@ def objective(
             reduction=config.reduction,
         )
         loss = loss + weight * config.beta * terms["temporal"]
+    if config.gamma:
+        half = F.interpolate(
+            images[:, centre].flatten(0, 1), scale_factor=0.5, mode="bilinear", antialias=True
+        )
+        terms["equivariance"] = consistency.equivariance_loss(
+            centres, network(half).maps.float(), hot, reduction=config.reduction
+        )
+        loss = loss + weight * config.gamma * terms["equivariance"]
     return {"loss": loss, **terms}

@@ -4,12 +4,13 @@ import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tccam.data import CLASSES, BeltConfig, SyntheticBelt
 from tccam.data.draws import Draws
-from tccam.data.sprites import ILLEGAL, LEGAL, draw
+from tccam.data.sprites import SCENES, draw
 from tccam.errors import TccamError
 
 # Recorded once: a difference means that the data set is another one for everybody.
@@ -144,6 +145,10 @@ def test_motion_profiles() -> None:
     assert jitter.std() > 1.0
     assert varying.std() > 1.0
     assert varying.diff().abs().max() < 1.0 < jitter.diff().abs().max()
+    faster = speeds(motion="accelerating", variation=0.5)
+    assert faster[0] == 2.5
+    assert faster[-1] == 7.5
+    assert faster.diff().max() - faster.diff().min() <= 1.01 / 128  # rounding to 1/256
 
 
 def test_shake_moves_the_rails() -> None:
@@ -193,7 +198,11 @@ def test_glint_depends_on_the_place() -> None:
     assert difference[plain.occupied].mean() > 5
 
 
-@pytest.mark.parametrize("kind", [*LEGAL, *ILLEGAL])
+KINDS = {kind: legal for kinds in SCENES.values() for legal in (0, 1) for kind in kinds[1 - legal]}
+MARKED = [kind for kind, legal in KINDS.items() if not legal and kind != "foreign"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_sprites(kind: str) -> None:
     with_cue, without = (draw(kind, 60, 0.1, cue, Draws(3)) for cue in (0.5, 0.01))
     planes = with_cue.planes
@@ -201,9 +210,65 @@ def test_sprites(kind: str) -> None:
     assert planes.shape[1] == planes.shape[2] == 2 * (planes.shape[1] // 2) + 1
     assert not planes[:, 0].any()  # nothing is cut off at the border
     assert (planes[:3].max(0) <= planes[3] + 1).all()  # premultiplied by opacity
-    assert 0.15 < (planes[5] > 127).mean() < 0.5
-    assert with_cue.legal == (kind in LEGAL)
-    assert (planes != without.planes).any() if kind in ILLEGAL else (planes == without.planes).all()
+    assert 0.08 < (planes[5] > 127).mean() < 0.5
+    assert with_cue.legal == KINDS[kind]
+    assert (planes != without.planes).any() == (kind in MARKED)
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(TccamError, match=r"kind: expected one of bottle, .* got 'shoe'"):
+        draw("shoe", 60, 0.1, 0.3, Draws(3))
+
+
+def test_damaged_parts_are_the_sound_one_but_for_their_damage() -> None:
+    sound, scratched, dented = (
+        draw(kind, 60, 0.0, 0.34, Draws(3)).planes.astype(int)
+        for kind in ("flange", "scratched", "dented")
+    )
+    area = (sound[5] > 127).sum()
+    for planes in (scratched, dented):
+        changed = np.abs(planes[:3] - sound[:3]).max(0) > 24
+        assert 0.01 * area < changed.sum() < 0.2 * area
+    assert (scratched[5] == sound[5]).all()
+    assert 0.85 * area < (dented[5] > 127).sum() < 0.995 * area
+
+
+def test_scenes_share_the_belt_and_not_the_objects() -> None:
+    waste, parts = (SyntheticBelt(replace(CLEAN, scene=scene)).train[0] for scene in SCENES)
+    assert {o.sprite.kind for o in waste.objects} <= {*SCENES["waste"][0], *SCENES["waste"][1]}
+    assert {o.sprite.kind for o in parts.objects} <= {*SCENES["parts"][0], *SCENES["parts"][1]}
+    empty = ~(waste.occupied | parts.occupied)[0]
+    assert empty.all()  # the lead-in
+    assert torch.equal(waste[0], parts[0])
+
+
+def test_a_shadow_moves_with_its_object_and_is_no_part_of_it() -> None:
+    lit = SyntheticBelt(CLEAN).train[0]
+    dim = SyntheticBelt(replace(CLEAN, shadow=0.5)).train[0]
+    assert torch.equal(lit.ids, dim.ids)
+    darker = (lit.frames.float() - dim.frames).mean(1)
+    assert darker.min() >= -1  # rounding
+    cast = (darker > 10) & ~dim.occupied
+    assert not cast[: CLEAN.lead_in - 2].any()
+    assert 0.01 < cast[20].float().mean() < 0.3
+    moved = torch.roll(cast[20], 5, dims=1)[:, 20:-20]  # the belt moves 5 pixels a frame
+    overlap = (moved & cast[21][:, 20:-20]).sum() / (moved | cast[21][:, 20:-20]).sum()
+    assert overlap > 0.8
+
+
+def test_stuck_objects_stay_and_nothing_else_changes() -> None:
+    free = SyntheticBelt(CLEAN).train[0]
+    jammed = SyntheticBelt(replace(CLEAN, stuck=1)).train[0]
+    assert len(jammed.objects) == len(free.objects) + 1
+    assert jammed.objects[-1].stuck
+    assert not jammed.objects[-1].sprite.legal
+    here = jammed.ids == len(free.objects) + 2
+    assert here[0].sum() > 50
+    assert (here[0] == here[-1]).float().mean() > 0.99  # but where something passes over it
+    assert (jammed.flow(3, 4)[:, here[3]] == 0).all()
+    assert (jammed.labels == CLASSES.index("before")).all()
+    legal = SyntheticBelt(replace(CLEAN, stuck=1)).train[1]
+    assert legal.objects[-1].sprite.legal
 
 
 def test_bottles_are_translucent_and_cues_saturated() -> None:
@@ -214,7 +279,7 @@ def test_bottles_are_translucent_and_cues_saturated() -> None:
 
     bottle = draw("bottle", 80, 0.0, 0.34, Draws(5)).planes
     assert 0.4 < (bottle[3][bottle[5] > 200] / 255).min() < 0.7
-    assert all(saturation(kind) > 60 for kind in ILLEGAL)
+    assert all(saturation(kind) > 60 for kind in SCENES["waste"][1])
     assert saturation("bottle") < 20
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tccam.consistency import l1, multi_hot
+from tccam.consistency import equivariance_loss, l1, multi_hot
 from tccam.errors import TccamError
 
 REDUCTIONS = ["mean", "present"]
@@ -236,3 +236,21 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
     assert l1(**arguments) == 0
     with pytest.raises(TccamError, match=message):
         l1(**arguments | change)
+
+
+def test_a_scale_equivariant_network_has_no_equivariance_loss() -> None:
+    def network(images: Tensor) -> Tensor:  # one cell is one pixel, its map depends on that alone
+        return images.relu()
+
+    pictures = torch.rand(2, 3, 8, 10)
+    smaller = pictures[:, :, ::2, ::2]
+    labels = torch.tensor([0, 2])
+    assert equivariance_loss(network(pictures), 3 * network(smaller), labels) < 1e-5
+    assert equivariance_loss(network(pictures), network(smaller.flip(-1)), labels) > 0.01
+
+
+def test_equivariance_takes_odd_grids_and_names_others() -> None:
+    maps = torch.rand(1, 3, 5, 7)
+    assert equivariance_loss(maps, maps[:, :, ::2, ::2], torch.tensor([1])) == 0
+    with pytest.raises(TccamError, match=r"halved: expected \(1, 3, 3, 4\)"):
+        equivariance_loss(maps, maps, torch.tensor([1]))

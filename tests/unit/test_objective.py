@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tccam import puzzle, temporal
+from tccam import consistency, puzzle, temporal
 from tccam.data import BeltConfig, FlowStore, SyntheticBelt
 from tccam.errors import TccamError
 from tccam.network import CamNet, CamOutput
@@ -123,6 +123,21 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     expected = sum(factor[name] * found[name] for name in TERMS[method])
     torch.testing.assert_close(found["loss"], expected)
     assert all(term.ndim == 0 and term > 0 for term in found.values())
+
+
+def test_equivariance_adds_a_quarter_of_a_picture_and_its_term(flows: FlowStore) -> None:
+    config = replace(CONFIG, method="plain", gamma=3.0)
+    network, batch = make_network().eval(), make_batch(config, flows)
+    with passes(network) as seen:
+        terms = objective(network, batch, config, 0.5)
+    assert set(terms) == {"loss", "classification", "equivariance"}
+    assert terms["loss"] == terms["classification"] + 1.5 * terms["equivariance"]
+    assert [tuple(pictures.shape[2:]) for pictures in seen] == [(48, 64), (24, 32)]
+    maps = [network(pictures).maps for pictures in seen]
+    expected = consistency.equivariance_loss(*maps, batch.labels[:, 0])
+    torch.testing.assert_close(terms["equivariance"], expected)
+    # Half the size, not half the picture: the means of 2×2 pixels, but for the filter's tails.
+    assert (seen[1] - F.avg_pool2d(seen[0], 2)).abs().mean() < 0.2 * seen[0].std()
 
 
 def test_terms_equal_their_plain_formulation(flows: FlowStore) -> None:

@@ -22,7 +22,7 @@ from tccam.cli import main
 from tccam.data import BeltConfig, SyntheticBelt
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
-from tccam.inference import Report, choose_threshold, evaluate
+from tccam.inference import CURVE, Report, choose_threshold, evaluate
 from tccam.store import RunStore
 from tccam.study import STUDIES, Study, compare, engine, load, plan, run, verify
 from tccam.training import TrainConfig, fit, run_key
@@ -44,7 +44,8 @@ TINY = Study(
     base=TrainConfig(data=BELT, steps=4, batch=6, warmup=1, threads=1),
     skipped=({"stride": "8", "belt": "slow"},),
 )
-COLUMNS = ["arm", "stride", "belt", "seed", *(f.name for f in fields(Report)), "seconds", "loss"]
+SCORES = [f.name for f in fields(Report) if f.name != "curve"]
+COLUMNS = ["arm", "stride", "belt", "seed", *SCORES, "seconds", "loss"]
 
 
 def stores(folder: Path) -> dict[str, Any]:
@@ -101,11 +102,11 @@ class TestPlan:
         assert {arm.config.seed for arm in study.runs()} == set(range(study.seeds))
 
     @pytest.mark.parametrize("name", STUDIES)
-    def test_pairs_are_run_on_the_same_frames(self, name: str) -> None:
+    def test_pairs_are_run_on_the_same_clips(self, name: str) -> None:
         study = STUDIES[name]
         for one, other in study.pairs.values():
             changed = set(study.arms[one]) | set(study.arms[other])
-            assert changed <= {"method", "beta", "flow", "detach"}, "the frames could differ"
+            assert not any(key == "seed" or key.startswith("data.") for key in changed)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -119,6 +120,17 @@ class TestPlan:
     def test_what_does_not_exist_is_named(self, change: dict[str, Any], message: str) -> None:
         with pytest.raises(TccamError, match=re.escape(message)):
             replace(TINY, **change)
+
+    def test_the_slips_together_are_the_faithful_variant(self) -> None:
+        study = STUDIES["slips"]
+        arms = {arm.facts["arm"]: arm.config for arm in study.runs() if arm.facts["seed"] == 0}
+        preset = TrainConfig.preset("fast", "both", "faithful", batch=8)
+        for field in fields(TrainConfig):
+            if field.name not in ("data", "output_stride", "steps", "threads"):
+                faithful = getattr(arms["faithful"], field.name)
+                assert faithful == getattr(preset, field.name), field.name
+        changed = [name for name, config in arms.items() if config != arms["fixed"]]
+        assert len(changed) == len(arms) - 1
 
     def test_no_chapter_trains_on_the_belts_of_the_studies(self) -> None:
         for path in (ROOT / "notebooks").glob("*.ipynb"):
@@ -149,8 +161,8 @@ class TestRun:
         trained = fit(arm.config, belt=belt, **stores(whole), progress=False)
         threshold = choose_threshold(trained.network, belt.validation, "divide")
         report = evaluate(trained.network, belt.test, "divide", threshold)
-        for name, value in asdict(report).items():
-            assert row[name] == pytest.approx(value, abs=1e-5), name
+        for name in SCORES:
+            assert row[name] == pytest.approx(getattr(report, name), abs=1e-5), name
         assert row["loss"] == pytest.approx(float(trained.losses[-1]), abs=1e-5)
 
     def test_a_finished_study_trains_nothing(
@@ -335,6 +347,29 @@ class TestRecord:
         found = [tuple(str(row[fact]) for fact in facts) for row in recorded["rows"]]
         assert found == [tuple(map(str, arm.facts.values())) for arm in study.runs()]
         assert {k: tuple(v) for k, v in recorded["pairs"].items()} == dict(study.pairs)
+
+    def test_curves_are_recorded_when_asked_for(self, whole: Path, tmp_path: Path) -> None:
+        assert load("tiny", whole)["curves"] == []
+        folder = tmp_path / "results"
+        run(replace(TINY, curves=True), folder, **stores(whole), progress=False)
+        recorded = load("tiny", folder)
+        assert len(recorded["curves"]) == len(recorded["rows"]) * len(CURVE)
+        row, first = recorded["rows"][0], recorded["curves"][: len(CURVE)]
+        assert [point["threshold"] for point in first] == list(CURVE)
+        assert all(point[fact] == row[fact] for point in first for fact in COLUMNS[:4])
+        assert max(point["iou"] for point in first) <= row["iou_oracle"] + 1e-4
+        recall = [point["recall"] for point in first]
+        assert recall == sorted(recall, reverse=True)
+        nearest = min(first, key=lambda point: abs(point["threshold"] - row["threshold"]))
+        if nearest["threshold"] == row["threshold"]:
+            assert nearest["precision"] == pytest.approx(row["precision"], abs=1e-4)
+
+    def test_torn_curves_are_named(self, whole: Path, tmp_path: Path) -> None:
+        for file in ("tiny.csv", "tiny.json"):
+            (tmp_path / file).write_bytes((whole / file).read_bytes())
+        (tmp_path / "tiny-curves.csv").write_text("arm,iou\nplain\n", encoding="utf-8")
+        with pytest.raises(TccamError, match=r"tiny\.csv: "):
+            load("tiny", tmp_path)
 
 
 class TestVerify:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from tccam import store as tccam_store
 from tccam.data import CLASSES, BeltConfig, FlowStore, SyntheticBelt
 from tccam.errors import TccamError
-from tccam.inference import Report, choose_threshold, evaluate, predict
+from tccam.inference import CURVE, Report, choose_threshold, evaluate, predict
 from tccam.network import CamNet
 from tccam.store import RunStore, fingerprint
 from tccam.training import Run, TrainConfig, fit, learning_rate, objective, run_key
@@ -605,7 +607,13 @@ def test_it_learns_and_is_judged(train: Train) -> None:
     assert report.accuracy > 0.6
     area = torch.cat([c.masks for c in belt.test if c.label == "before"]).float().mean()
     assert report.pxap > 1.5 * float(area)  # a random map scores the share of object pixels
-    assert all(0 <= value <= 1 for value in vars(report).values())
+    curve = report.curve
+    scores = [value for name, value in vars(report).items() if name != "curve"]
+    assert all(0 <= value <= 1 for value in (*scores, *curve.iou, *curve.precision, *curve.recall))
+    nearest = min(range(len(CURVE)), key=lambda k: abs(CURVE[k] - threshold))
+    assert curve.iou[nearest] == pytest.approx(report.iou_threshold, abs=0.05)
+    assert curve.recall[nearest] == pytest.approx(report.recall, abs=0.1)
+    assert list(curve.recall) == sorted(curve.recall, reverse=True)
     assert isinstance(report, Report)
 
 
@@ -772,6 +780,33 @@ def test_a_run_is_named_by_all_that_it_depends_on(tmp_path: Path) -> None:
     assert len(set(names)) == 3
     assert run_key(config) == names[-1]
     assert run_key(CONFIG) == fingerprint(CONFIG)
+
+
+def test_a_run_depends_on_the_code_that_training_and_scoring_import(tmp_path: Path) -> None:
+    package = Path(tccam_store.__file__).parent
+    shutil.copytree(package, tmp_path / "tccam", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digest() -> str:
+        code = "from tccam.store import sources_hash; print(sources_hash())"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def appended(name: str, text: str) -> str:
+        path = tmp_path / "tccam" / name
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+        return digest()
+
+    first = digest()
+    assert first == tccam_store.sources_hash()
+    for name in ("viz.py", "notebook.py", "cli.py", "study/catalog.py"):
+        assert appended(name, "\nNEW = 1\n") == first, name
+    assert appended("temporal.py", "\n# a comment\n") == first
+    found = [first]
+    for name in ("temporal.py", "data/sprites.py", "flow/geometry.py", "metrics.py", "errors.py"):
+        found.append(appended(name, "\nNEW = 1\n"))
+    assert len(set(found)) == len(found)
 
 
 def test_tiles_whose_cells_would_be_moved_are_refused(train: Train) -> None:
