@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import html
 import platform
+import re
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
 import torchvision
 
+from tccam.errors import TccamError
+from tccam.metrics import Interval
+from tccam.study.results import Comparison
 from tccam.study.results import load as recorded
 
-__all__ = ["glue", "recorded", "versions"]
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+__all__ = ["difference", "glue", "glue_comparisons", "recorded", "table", "versions"]
 
 #: What marks an output that is stored in the notebook but not shown under its cell.
 _HIDDEN = "application/papermill.record/"
@@ -44,6 +53,75 @@ def glue(name: str, value: Any, display: bool = False) -> None:
     prefix = "" if display else _HIDDEN
     metadata["scrapbook"] = {"name": name, "mime_prefix": prefix}
     show({prefix + mime: shown for mime, shown in data.items()}, raw=True, metadata=metadata)
+
+
+def difference(gap: Interval) -> str:
+    r"""A mean difference as the book writes it: with sign, interval, a star where that excludes 0.
+
+    Example:
+        >>> from tccam import metrics
+        >>> difference(metrics.interval([0.02, 0.05, 0.03])).split("\N{NO-BREAK SPACE}")
+        ['+0.033', '(−0.005', 'to', '+0.071)']
+    """
+    star = "" if gap.low <= 0 <= gap.high else " *"
+    text = f"{_signed(gap.mean)} ({_signed(gap.low)} to {_signed(gap.high)}){star}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text[1:] == "0.000" else text
+
+
+def glue_comparisons(prefix: str, comparisons: Iterable[Comparison]) -> None:
+    """Store what a study found under names for the prose: PREFIX_comparison_place.
+
+    "temporal − plain" at stride 16 is named ``PREFIX_temporal_plain_16``, and its text is that of
+    :func:`difference`. ``…_mean`` is the mean difference alone, with its sign.
+
+    Args:
+        prefix: of the names, such as "repro_argmax".
+        comparisons: see :func:`tccam.study.compare`.
+    """
+    for found in comparisons:
+        words = re.findall(r"[A-Za-z0-9]+", " ".join([found.name, *map(str, found.place.values())]))
+        name = "_".join([prefix, *words])
+        glue(name, difference(found.paired.difference))
+        glue(f"{name}_mean", _signed(found.paired.difference.mean))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> HTML:
+    """A table of what a cell computed. The first column names the rows.
+
+    Args:
+        header: of the columns.
+        rows: of texts, as many as the header has.
+
+    Returns:
+        An IPython HTML object.
+
+    Raises:
+        TccamError: if a row has another length.
+
+    Example:
+        >>> shown = table(["arm", "IoU"], [["plain", "0.52"]]).data
+        >>> "<th scope='row'>plain</th><td>0.52</td>" in shown
+        True
+    """
+    from IPython.display import HTML  # noqa: PLC0415 - only notebooks
+
+    head = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in header)
+    lines = []
+    for row in rows:
+        if len(row) != len(header):
+            raise TccamError(f"rows: expected {len(header)} texts, got {list(row)}")
+        name, *cells = map(html.escape, row)
+        lines.append(f"<th scope='row'>{name}</th>" + "".join(f"<td>{c}</td>" for c in cells))
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return HTML(
+        f"<div class='pst-scrollable-table-container'><table class='table'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def versions() -> None:

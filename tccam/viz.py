@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tccam import metrics
 from tccam.errors import TccamError
+from tccam.study.results import Comparison
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "differences", "dots", "heat", "outline",
-    "panels", "picture", "player", "style",
+    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "curves", "differences", "dots", "forest",
+    "grid", "heat", "outline", "panels", "picture", "player", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -315,3 +316,93 @@ def differences(
     axis.set_ylim(len(values) - 0.5, -0.5)
     axis.set_xlabel(label)
     axis.grid(axis="x", alpha=0.25)
+
+
+def forest(axis: Axes, groups: Mapping[str, Sequence[Comparison]]) -> None:
+    """A forest plot: one row a comparison, with a dot for every seed, the mean and its interval.
+
+    Args:
+        axis: where to draw.
+        groups: what is compared, such as "argmax" and "threshold" → the same comparisons by that
+            score, see :func:`tccam.study.compare`; each group has a colour of its own.
+
+    Raises:
+        TccamError: if the groups hold other comparisons than each other, or none.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from tccam import study
+        >>> found = study.compare(study.load("smoke"), "iou_argmax")
+        >>> axis = Figure().subplots()
+        >>> forest(axis, {"argmax": found[:1]})
+        >>> [text.get_text() for text in axis.get_yticklabels()]
+        ['puzzle − plain']
+    """
+    names = [[found.name for found in group] for group in groups.values()]
+    if not names or not names[0] or any(other != names[0] for other in names):
+        raise TccamError(f"groups: expected the same comparisons in each, got {names}")
+    axis.axvline(0, color="0.6", lw=1)
+    shifts = (np.arange(len(groups)) - (len(groups) - 1) / 2) * (0.68 / len(groups))
+    for (title, group), shift, color in zip(groups.items(), shifts, PALETTE, strict=False):
+        for row, found in enumerate(group):
+            gap, at = found.paired.difference, row + shift
+            axis.plot([gap.low, gap.high], [at, at], color=color, lw=1.5)
+            axis.plot(found.values, [at] * gap.n, "o", color=color, alpha=0.4, ms=5, mew=0)
+            axis.plot([gap.mean], [at], "|", color=INK, ms=11, mew=2)
+        axis.plot([], [], "o-", color=color, label=title)
+    axis.set_yticks(range(len(names[0])), names[0])
+    axis.set_ylim(len(names[0]) - 0.5, -0.5)
+    axis.grid(axis="x", alpha=0.25)
+
+
+def curves(
+    axes: Sequence[Axes], points: Sequence[Mapping[str, Any]], arms: Mapping[str, str]
+) -> None:
+    """Scores over the threshold, and precision over recall: the mean of the seeds, an arm a line.
+
+    Args:
+        axes: two, for IoU over the threshold and for precision over recall.
+        points: "curves" of one place of a recorded study, see :func:`tccam.study.load`.
+        arms: the arms to draw → what the legend calls them.
+
+    Raises:
+        TccamError: if an arm has no points.
+    """
+    for (arm, title), color in zip(arms.items(), PALETTE, strict=False):
+        own = [point for point in points if point["arm"] == arm]
+        if not own:
+            raise TccamError(f"arms: no curve of {arm!r} is among the points")
+        levels = sorted({point["threshold"] for point in own})
+        iou, precision, recall = (
+            [np.mean([p[score] for p in own if p["threshold"] == level]) for level in levels]
+            for score in ("iou", "precision", "recall")
+        )
+        axes[0].plot(levels, iou, color=color, label=title)
+        axes[1].plot(recall, precision, color=color, label=title)
+    axes[0].set(xlabel="threshold", ylabel="IoU", xlim=(0, 1), ylim=(0, None))
+    axes[1].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    for axis in axes:
+        axis.grid(alpha=0.25)
+
+
+def grid(
+    axis: Axes, values: NDArray[np.float64], rows: Sequence[Any], columns: Sequence[Any]
+) -> None:
+    """A heat map whose cells say their value, two decimals each.
+
+    Args:
+        axis: where to draw.
+        values: (R, C).
+        rows: R labels.
+        columns: C labels.
+    """
+    if values.shape != (len(rows), len(columns)):
+        raise TccamError(f"values: expected {(len(rows), len(columns))}, got {values.shape}")
+    low, high = np.nanmin(values), np.nanmax(values)
+    axis.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        dark = value < (low + high) / 2
+        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if dark else "k")
+    axis.set_xticks(range(len(columns)), [str(label) for label in columns])
+    axis.set_yticks(range(len(rows)), [str(label) for label in rows])
+    axis.tick_params(length=0)

@@ -130,6 +130,7 @@ _WEIGHTS = Study(
         "beta": {str(v): {"beta": float(v)} for v in (0, 3, 6, 12)},
     },
     seeds=3,
+    curves=True,
     base=replace(_SLIPS.base, output_stride=16),
 )
 
@@ -149,6 +150,31 @@ _PARTS = Study(
     },
     axes={"stride": _STRIDES},
     base=TrainConfig(data=BeltConfig.parts(test=12), steps=240, batch=9, threads=1),
+)
+
+#: Minutes on a laptop: the book trains it in its own build.
+_FAST = Study(
+    "fast",
+    "The ablation in small, with three seeds.",
+    arms={
+        name: _ARMS[name]
+        for name in ("plain", "plain, control", "temporal", "puzzle", "puzzle, control", "both")
+    },
+    pairs={
+        "temporal": ("temporal", "plain, control"),
+        "puzzle − plain": ("puzzle", "plain"),
+        "both": ("both", "puzzle, control"),
+        "both − plain": ("both", "plain"),
+    },
+    axes={"stride": {"16": {"output_stride": 16}}},
+    seeds=3,
+    base=TrainConfig(
+        data=BeltConfig.mixed(glint=0.9, frames=48, train=16, validation=4, test=6),
+        steps=80,
+        batch=9,
+        warmup=10,
+        threads=1,
+    ),
 )
 
 _MOTION = Study(
@@ -239,6 +265,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             _GAITS,
             _CENTRAL,
             _PARTS,
+            _FAST,
             _SMOKE,
         )
     }

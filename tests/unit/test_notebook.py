@@ -1,4 +1,6 @@
+import ast
 import doctest
+import re
 import sys
 from contextlib import contextmanager
 
@@ -14,7 +16,10 @@ from myst_nb import glue as myst_glue
 from myst_nb.core.variables import format_plain_text
 
 import tccam.notebook
-from tccam.notebook import glue, versions
+from tccam import viz
+from tccam.errors import TccamError
+from tccam.notebook import glue, glue_comparisons, table, versions
+from tccam.study import compare
 
 mpl.use("agg")
 
@@ -80,6 +85,83 @@ def test_prose_can_format_every_kind_of_scalar(scalar):
         glue("iou", scalar)
     (text,) = outputs[0].data.values()
     assert format_plain_text(text, ".2f") == "0.44"
+
+
+def a_study():
+    """Two comparisons, one clear and one not, of three seeds."""
+    values = {"plain": (0.4, 0.5, 0.6), "puzzle": (0.5, 0.61, 0.7), "both": (0.5, 0.4, 0.6)}
+    rows = [
+        {"arm": arm, "stride": 16, "seed": seed, "iou_argmax": value}
+        for arm, line in values.items()
+        for seed, value in enumerate(line)
+    ]
+    pairs = {"puzzle − plain": ["puzzle", "plain"], "both − plain": ["both", "plain"]}
+    return {"rows": rows, "pairs": pairs, "axes": {"stride": ["16"]}}
+
+
+def test_comparisons_are_glued_by_name_and_place():
+    found = compare(a_study(), "iou_argmax")
+    with published() as outputs:
+        glue_comparisons("repro_argmax", found)
+    texts = {
+        output.metadata["scrapbook"]["name"]: ast.literal_eval(
+            output.data["application/papermill.record/text/plain"]
+        )
+        for output in outputs
+    }
+    assert texts["repro_argmax_puzzle_plain_16_mean"] == "+0.103"
+    clear, unclear = (texts[f"repro_argmax_{n}_plain_16"] for n in ("puzzle", "both"))
+    assert re.fullmatch(r"\+0\.103.\(\+0\.0\d\d.to.\+0\.1\d\d\).\*", clear)
+    assert re.fullmatch(r"0\.000.\(−0\.\d{3}.to.\+0\.\d{3}\)", unclear)
+    assert len(texts) == 4
+
+
+def test_table_escapes_and_refuses_ragged_rows():
+    shown = table(["arm", "a < b"], [["x & y", "1"]]).data
+    assert shown.count("<tr>") == 2
+    assert "<th scope='col'>a &lt; b</th>" in shown
+    assert "<th scope='row'>x &amp; y</th><td>1</td>" in shown
+    with pytest.raises(TccamError, match="rows: expected 2 texts, got"):
+        table(["arm", "IoU"], [["plain"]])
+
+
+def test_forest_shows_every_seed_its_mean_and_interval():
+    axis = Figure().subplots()
+    found = compare(a_study(), "iou_argmax")
+    viz.forest(axis, {"argmax": found, "again": found})
+    drawn = [sorted(line.get_xdata()) for line in axis.lines]
+    for comparison in found:
+        gap = comparison.paired.difference
+        assert drawn.count(sorted(comparison.values)) == 2
+        assert drawn.count([gap.low, gap.high]) == 2
+        assert drawn.count([gap.mean]) == 2
+    assert axis.get_ylim() == (1.5, -0.5)  # the first comparison on top
+    for groups in ({}, {"a": []}, {"a": found, "b": found[:1]}):
+        with pytest.raises(TccamError, match="groups: expected the same comparisons"):
+            viz.forest(axis, groups)
+
+
+def test_curves_are_means_over_seeds():
+    points = [
+        {"arm": "plain", "seed": s, "threshold": t, "iou": t + s, "precision": t, "recall": 1 - t}
+        for s in (0, 1)
+        for t in (0.5, 0.25)
+    ]
+    axes = Figure().subplots(1, 2)
+    viz.curves(axes, points, {"plain": "Plain"})
+    assert axes[0].lines[0].get_xydata().tolist() == [[0.25, 0.75], [0.5, 1.0]]
+    assert axes[1].lines[0].get_xydata().tolist() == [[0.75, 0.25], [0.5, 0.5]]
+    with pytest.raises(TccamError, match="no curve of 'puzzle'"):
+        viz.curves(axes, points, {"puzzle": "Puzzle"})
+
+
+def test_grid_says_its_values():
+    axis = Figure().subplots()
+    viz.grid(axis, np.array([[0.1, 0.2, 0.3]]), ["α"], [0, 3, 6])
+    assert [text.get_text() for text in axis.texts] == ["0.10", "0.20", "0.30"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "3", "6"]
+    with pytest.raises(TccamError, match=r"values: expected \(2, 3\), got \(1, 3\)"):
+        viz.grid(axis, np.zeros((1, 3)), ["α", "β"], [0, 3, 6])
 
 
 def test_versions_name_what_runs_here_and_repeat(capsys):
