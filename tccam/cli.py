@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     showing = verb("show", "the paired differences of a recorded study")
     showing.add_argument("--score", default="iou_threshold", help="a column (iou_threshold)")
     showing.set_defaults(command=_show)
+    drawing = verb("plot", "figures of a recorded study, as SVG files")
+    drawing.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="where to (.)")
+    drawing.set_defaults(command=_plot)
     checking = verb("verify", "train some runs of a recorded study again, and compare")
     checking.add_argument("--count", type=int, default=1, metavar="N", help="how many runs (1)")
     checking.set_defaults(command=_verify)
@@ -93,6 +96,18 @@ def _show(options: argparse.Namespace) -> int:
             f"{place:<32}{found.name:<38}{gap.mean:+.3f}  {gap.low:+.3f} … {gap.high:+.3f}"
             f"  better in {found.paired.wins} of {gap.n}{'  *' if found.clear else ''}"
         )
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from tccam import viz  # noqa: PLC0415 - the other commands do without Matplotlib
+
+    viz.style()
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, figure in viz.study_figures(load(options.name, options.results)).items():
+        path = options.output / f"{options.name}-{name}.svg"
+        figure.savefig(path)
+        print(path)
     return 0
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tccam import metrics
 from tccam.errors import TccamError
-from tccam.study.results import Comparison
+from tccam.study.results import Comparison, compare
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "curves", "differences", "dots", "forest",
-    "grid", "heat", "outline", "panels", "picture", "player", "style",
+    "grid", "heat", "outline", "panels", "picture", "player", "study_figures", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -353,6 +353,57 @@ def forest(axis: Axes, groups: Mapping[str, Sequence[Comparison]]) -> None:
     axis.set_yticks(range(len(names[0])), names[0])
     axis.set_ylim(len(names[0]) - 0.5, -0.5)
     axis.grid(axis="x", alpha=0.25)
+
+
+def study_figures(recorded: Mapping[str, Any]) -> dict[str, Figure]:
+    """The figures of a recorded study, one panel for each value of its axes.
+
+    Args:
+        recorded: see :func:`tccam.study.load`.
+
+    Returns:
+        "forest", the paired differences by argmax and at the threshold, if it compares anything;
+        "curves", the scores over the threshold and precision over recall, if it records them.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    found = {
+        title: compare(recorded, score)
+        for score, title in {"iou_argmax": "argmax", "iou_threshold": "threshold"}.items()
+    }
+    places = list(dict.fromkeys(_labels(recorded, row) for row in recorded["rows"]))
+    made = {}
+    if recorded["pairs"]:
+        height = (0.35 * len(recorded["pairs"]) + 0.9) * len(places)
+        made["forest"] = Figure(figsize=(6, height), layout="constrained")
+        axes = made["forest"].subplots(len(places), 1, squeeze=False)[:, 0]
+        for axis, place in zip(axes, places, strict=True):
+            groups = {
+                title: [c for c in group if tuple(c.place.values()) == place]
+                for title, group in found.items()
+            }
+            forest(axis, groups)
+            axis.set_title(_title(recorded, place), loc="left")
+        axes[0].legend(loc="best")
+        axes[-1].set_xlabel("difference in IoU")
+    if recorded["curves"]:
+        made["curves"] = Figure(figsize=(8, 3.4 * len(places)), layout="constrained")
+        pairs = made["curves"].subplots(len(places), 2, squeeze=False)
+        for pair, place in zip(pairs, places, strict=True):
+            points = [p for p in recorded["curves"] if _labels(recorded, p) == place]
+            curves(pair, points, {point["arm"]: point["arm"] for point in points})
+            pair[0].set_title(_title(recorded, place), loc="left")
+            pair[1].legend(loc="best")
+    return made
+
+
+def _labels(recorded: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[axis] for axis in recorded["axes"])
+
+
+def _title(recorded: Mapping[str, Any], place: Sequence[Any]) -> str:
+    labels = zip(recorded["axes"], place, strict=True)
+    return ", ".join(f"{axis} {label}" for axis, label in labels)
 
 
 def curves(

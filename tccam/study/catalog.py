@@ -126,8 +126,8 @@ _WEIGHTS = Study(
     arms={"both": {}},
     pairs={},
     axes={
-        "alpha": {str(v): {"alpha": float(v)} for v in (0, 1, 2, 4, 8)},
-        "beta": {str(v): {"beta": float(v)} for v in (0, 3, 6, 12)},
+        "alpha": {str(v): {"alpha": float(v)} for v in (0, 2, 8)},
+        "beta": {str(v): {"beta": float(v)} for v in (0, 6, 24)},
     },
     seeds=3,
     curves=True,
@@ -168,6 +168,7 @@ _FAST = Study(
     },
     axes={"stride": {"16": {"output_stride": 16}}},
     seeds=3,
+    curves=True,
     base=TrainConfig(
         data=BeltConfig.mixed(glint=0.9, frames=48, train=16, validation=4, test=6),
         steps=80,

@@ -134,12 +134,17 @@ class Comparison:
         return not interval.low <= 0 <= interval.high
 
 
-def compare(recorded: Mapping[str, Any], score: str) -> list[Comparison]:
+def compare(
+    recorded: Mapping[str, Any],
+    score: str,
+    pairs: Mapping[str, tuple[str, str]] | None = None,
+) -> list[Comparison]:
     """All comparisons of a recorded study, paired by seed.
 
     Args:
         recorded: from :func:`load`.
         score: a column, such as "iou_threshold".
+        pairs: comparison → an arm and its control; those of the study when None.
 
     Returns:
         For every value of the axes and every comparison whose arms were run there.
@@ -157,7 +162,7 @@ def compare(recorded: Mapping[str, Any], score: str) -> list[Comparison]:
         place.setdefault(row["arm"], {})[int(row["seed"])] = float(row[score])
     found = []
     for labels, arms in table.items():
-        for name, (arm, control) in recorded["pairs"].items():
+        for name, (arm, control) in (recorded["pairs"] if pairs is None else pairs).items():
             if arm not in arms or control not in arms:
                 continue
             a, b = arms[arm], arms[control]

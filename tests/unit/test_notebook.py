@@ -141,6 +141,26 @@ def test_forest_shows_every_seed_its_mean_and_interval():
             viz.forest(axis, groups)
 
 
+def test_a_study_draws_a_panel_a_place():
+    recorded = a_study() | {"curves": []}
+    for row in recorded["rows"]:
+        row["iou_threshold"] = row["iou_argmax"] ** 2
+    recorded["rows"] += [row | {"stride": 4} for row in recorded["rows"]]
+    figures = viz.study_figures(recorded)
+    assert list(figures) == ["forest"]
+    assert [axis.get_title("left") for axis in figures["forest"].axes] == ["stride 16", "stride 4"]
+    names = [text.get_text() for text in figures["forest"].axes[0].get_yticklabels()]
+    assert names == ["puzzle − plain", "both − plain"]
+    recorded["curves"] = [
+        {"arm": "plain", "stride": stride, "seed": 0, "threshold": 0.5, "iou": 0.1}
+        | {"precision": 0.2, "recall": 0.3}
+        for stride in (16, 4)
+    ]
+    figures = viz.study_figures(recorded | {"pairs": {}})
+    assert list(figures) == ["curves"]
+    assert len(figures["curves"].axes) == 4
+
+
 def test_curves_are_means_over_seeds():
     points = [
         {"arm": "plain", "seed": s, "threshold": t, "iou": t + s, "precision": t, "recall": 1 - t}

@@ -425,6 +425,10 @@ class TestCommand:
         lines = capsys.readouterr().out.splitlines()
         assert lines[:2] == ["Does it run?", "pxap, mean difference with its 95% interval"]
         assert len(lines) == 3 + 3
+        assert main(["study", "plot", *here, "--output", str(tmp_path / "new")]) == 0
+        (drawn,) = capsys.readouterr().out.splitlines()
+        assert Path(drawn) == tmp_path / "new" / "tiny-forest.svg"
+        assert "temporal − plain" in Path(drawn).read_text(encoding="utf-8")
         assert main(["study", "verify", *here, "--count", "2"]) == 0
         assert "2 runs as recorded" in capsys.readouterr().out
 
