@@ -8,6 +8,7 @@ import math
 import os
 import random
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -208,7 +209,9 @@ def _scored(
         from joblib import Parallel, delayed  # noqa: PLC0415 - needed by nobody else
     except ImportError as error:
         raise TccamError('jobs, dask: they need joblib: pip install "tccam[study]"') from error
-    with _cluster(dask) as backend:
+    with _cluster(dask) as backend, warnings.catch_warnings():
+        # Loky replaces a worker whose memory has grown, and warns; its task is done by then.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         work = Parallel(n_jobs=jobs, return_as="generator_unordered", **backend)
         for rows in work(delayed(_task)(task, store.root, flows.root) for task in tasks):
             yield from rows
