@@ -87,19 +87,23 @@ _BASELINES = replace(
     curves=False,
 )
 
-#: Every slip of the authors' code alone, in the corrected method; "faithful" makes all but the last
-#: three, which are choices.
+#: Slips of the authors' code, each alone in the corrected method; then all of them, with those that
+#: change no map by themselves; then three choices that are no slips.
 _SLIP_ARMS: dict[str, Changes] = {
-    "fixed": {},
     "momentum": {"momentum": 1e-4},
     "half-cell shift": {"half_cell_shift": True, "cells": False},
     "negated flow": {"previous": "negated"},
     "no validity": {"validity": "none"},
     "independent jitter": {"jitter_together": False},
-    "no flips": {"flip": False},
     "two classes": {"num_classes": 2, "batch": 8},
-    "no ramp": {"ramp": 0.0},
-    "separate passes": {"separate_passes": True},
+}
+_FAITHFUL: Changes = {
+    **{key: value for changes in _SLIP_ARMS.values() for key, value in changes.items()},
+    "flip": False,
+    "ramp": 0.0,
+    "separate_passes": True,
+}
+_CHOICES: dict[str, Changes] = {
     "centre in": {"centre_in": True},
     "detached": {"detach": True},
     "stride 32": {"output_stride": 32},
@@ -107,13 +111,8 @@ _SLIP_ARMS: dict[str, Changes] = {
 _SLIPS = Study(
     "slips",
     "What does each difference between the authors' code and their text cost?",
-    arms={
-        **_SLIP_ARMS,
-        "faithful": {
-            k: v for changes in list(_SLIP_ARMS.values())[:-3] for k, v in changes.items()
-        },
-    },
-    pairs={name: (name, "fixed") for name in (*list(_SLIP_ARMS)[1:], "faithful")},
+    arms={"fixed": {}, **_SLIP_ARMS, "faithful": _FAITHFUL, **_CHOICES},
+    pairs={name: (name, "fixed") for name in (*_SLIP_ARMS, "faithful", *_CHOICES)},
     axes={"stride": {"16": {"output_stride": 16}}},
     base=TrainConfig(
         data=BeltConfig.mixed(glint=0.9, test=12), method="both", steps=240, batch=9, threads=1
