@@ -1,8 +1,8 @@
-"""``python tools/screenshots.py FOLDER [PAGE ...]``: pages, wide and narrow, light and dark."""
+"""``python tools/screenshots.py FOLDER [PAGE ...]``: built pages, wide and narrow, light and dark."""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from browser import chromium, new_context, pages, serve
@@ -30,6 +30,8 @@ def main(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(description="Photograph built pages, wide and narrow.")
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("pages", nargs="*", help="parts of their paths; all pages when none")
+    options = parser.parse_args()
+    main(options.folder, options.pages)
