@@ -1,4 +1,4 @@
-"""``python tools/screenshots.py FOLDER [PAGE ...]``: built pages, wide and narrow, light and dark."""
+"""``python tools/screenshots.py FOLDER [PAGE ...]``: pages, wide and narrow, light and dark."""
 
 from __future__ import annotations
 
