@@ -107,7 +107,7 @@ def contrast_objects(
         threshold: least contrast, grey levels, see :func:`~tccam.background.foreground`.
 
     Returns:
-        float (H, W), 0 off the objects: compare it with a level to get a mask.
+        float (H, W), 0 off the objects. Compare it with a level to get a mask.
 
     Raises:
         TccamError: if shapes or dtypes do not fit.
@@ -160,7 +160,7 @@ def sam(
         level: a spot is a connected component of ``scores >= level``.
         predictor: a ``segment_anything.SamPredictor``; give one to load its weights only once.
             When None, one is made of ``weights``, on the CPU.
-        weights: the file of ViT-B, see :data:`SAM_HELP`.
+        weights: the file of the model ViT-B.
 
     Returns:
         bool (H, W), the union of the masks of all spots.
