@@ -115,7 +115,7 @@ def outline(image: Tensor, mask: Tensor, color: str = "#ffd23f") -> Tensor:
     Returns:
         uint8 (3, H, W).
     """
-    drawn = picture(image)
+    drawn = picture(image).copy()  # it may share the input's memory
     inside = mask.cpu().numpy().astype(np.uint8)
     ring = cv2.dilate(inside, np.ones((3, 3), np.uint8)) > inside
     drawn[ring] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]

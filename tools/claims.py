@@ -73,7 +73,6 @@ GROUPS = {
 TO_COME = {
     "reproduction": "reproduction",
     "inference-time": "inference time",
-    "pseudo-labels": "pseudo-labels",
     "other-industries": "other industries",
     "stress-tests": "stress tests",
 }

@@ -207,9 +207,11 @@ def test_a_changed_number_of_a_chapter_overturns_a_verdict(copy, tmp_path):
 
 
 def test_nobody_waits_for_a_chapter_that_is_there(copy, tmp_path):
-    shutil.copyfile(ROOT / "notebooks" / "the-belt.ipynb", copy / "notebooks/pseudo-labels.ipynb")
+    shutil.copyfile(
+        ROOT / "notebooks" / "the-belt.ipynb", copy / "notebooks/other-industries.ipynb"
+    )
     (found,) = said(LEDGER, tmp_path, copy)
-    assert "pseudo-labels: why: it waits for the chapter pseudo-labels, which is there" in found
+    assert "why: it waits for the chapter other-industries, which is there" in found
 
 
 @pytest.fixture
