@@ -143,6 +143,7 @@ class Window:
     Attributes:
         reach: frames to each side, 0 for none. Farther ones are found by chaining the flow from
             frame to frame, see :func:`tccam.flow.compose`.
+        past: whether only the frames before help: then no frame waits for one that comes later.
         fusion: "mean" or "max" over a frame and its neighbours, see
             :func:`tccam.temporal.aggregate`.
         validity: where a neighbour counts: wherever its point lies "inside" every picture on the
@@ -153,11 +154,12 @@ class Window:
             :func:`~tccam.flow.estimation.estimate`.
 
     Example:
-        >>> Window(reach=3, fusion="max").flow
-        'exact'
+        >>> Window(reach=3, fusion="max")
+        Window(reach=3, past=False, fusion='max', validity='visible', flow='exact', assisted=True)
     """
 
     reach: int = 1
+    past: bool = False
     fusion: Fusion = "mean"
     validity: Literal["inside", "visible"] = "visible"
     flow: str = "exact"
@@ -197,8 +199,8 @@ def assist(
 ) -> Iterator[Tensor]:
     """Each frame's maps together with its neighbours', frame after frame.
 
-    Memory holds the frames of one window and does not grow with the clip. A frame costs two warps
-    of maps for each frame of reach, and two of flow for each one beyond the first.
+    Memory holds the frames of one window and does not grow with the clip. A frame costs a warp of
+    maps for each neighbour, and a warp of flow for each that is farther than one frame.
 
     Args:
         maps: of a clip in order, each float (C, h, w); negative values count as 0.
@@ -225,7 +227,7 @@ def assist(
         [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]
     """
     frames = _frames(maps, flows, window)
-    near = deque(islice(frames, window.reach + 1))
+    near = deque(islice(frames, 1 if window.past else window.reach + 1))
     place = 0  # of the centre in the window, which is cut off at both ends of a clip
     while place < len(near):
         yield _together(near, place, window.fusion)
@@ -271,12 +273,17 @@ def _together(near: Sequence[_Frame], place: int, fusion: Fusion) -> Tensor:
                 known = optical.warp(last.valid[None, side : side + 1].float(), flow[None])[0]
                 flow, inside = optical.compose(flow, last.flow[side])
                 valid = valid & inside & (known[0, 0] > 0.999)
-            neighbours.append(near[other].maps[None])
-            flows.append(flow[None])
-            valids.append(valid[None, None])
+            neighbours.append(near[other].maps)
+            flows.append(flow)
+            valids.append(valid)
     if not neighbours:
         return centre.maps
-    return temporal.aggregate(centre.maps[None], neighbours, flows, valids, mode=fusion)[0]
+    # All neighbours in one warp, as a batch.
+    warped, within = optical.warp(torch.stack(neighbours), torch.stack(flows))
+    seen = within & torch.stack(valids)[:, None]
+    maps = torch.cat((centre.maps[None], warped))
+    counts = torch.cat((torch.ones_like(seen[:1]), seen))
+    return temporal.fuse(maps.split(1), counts.split(1), fusion)[0]
 
 
 def stream(

@@ -117,7 +117,7 @@ def naive(network: CamNet, pictures: Tensor, fields: Flows, window: Window) -> l
     for t in range(len(pictures)):
         centre = network(pictures[t : t + 1]).maps
         maps, flows, valids = [], [], []
-        for side, step in enumerate((-1, 1)):
+        for side, step in enumerate((-1,) if window.past else (-1, 1)):
             flow, valid = None, torch.ones(centre.shape[2:], dtype=torch.bool)
             for distance in range(1, window.reach + 1):
                 last, other = t + step * (distance - 1), t + step * distance
@@ -143,7 +143,9 @@ def naive(network: CamNet, pictures: Tensor, fields: Flows, window: Window) -> l
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("window", [Window(), Window(fusion="max"), Window(3, validity="inside")])
+@pytest.mark.parametrize(
+    "window", [Window(), Window(fusion="max"), Window(3, validity="inside"), Window(2, past=True)]
+)
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
 def test_stream_equals_passes_for_every_window(
@@ -194,6 +196,10 @@ def test_the_window_follows_the_motion(speed: int, reach: int, validity: Any) ->
     found = list(assist(maps, fields, Window(reach, validity=validity)))
     for t, fused in enumerate(found):
         torch.testing.assert_close(fused, along(maps, t, reach, speed), atol=1e-5, rtol=0)
+    past = list(assist(maps, fields, Window(reach, past=True, validity=validity)))
+    for t, fused in enumerate(past):
+        expected = along(maps[: t + 1], t, reach, speed)  # as if the clip ended here
+        torch.testing.assert_close(fused, expected, atol=1e-5, rtol=0)
 
 
 def test_whoever_is_hidden_on_the_way_is_not_met_again() -> None:
@@ -213,7 +219,7 @@ def test_whoever_is_hidden_on_the_way_is_not_met_again() -> None:
 
 def test_a_longer_window_never_lowers_the_maximum() -> None:
     maps, fields = drifting(speed=0.6)
-    levels = [torch.stack(list(assist(maps, fields, Window(r, "max")))) for r in range(5)]
+    levels = [torch.stack(list(assist(maps, fields, Window(r, fusion="max")))) for r in range(5)]
     torch.testing.assert_close(levels[0], maps)
     for shorter, longer in pairwise(levels):
         assert (longer >= shorter).all()
@@ -232,6 +238,9 @@ def test_a_window_holds_its_own_frames_and_no_more() -> None:
 
     for done, _ in enumerate(assist(source(), fields, Window(3)), 1):
         assert taken == min(40, done + 3)
+    taken = 0
+    for done, _ in enumerate(assist(source(), fields, Window(3, past=True)), 1):
+        assert taken == done  # nobody waits
 
 
 def test_zero_flow_looks_at_the_same_place(flows: FlowStore) -> None:
@@ -460,7 +469,7 @@ def test_evaluate_equals_its_plain_formulation(
 def test_the_threshold_is_the_best_of_the_validation_clips(
     network: CamNet, flows: FlowStore
 ) -> None:
-    for window in (None, Window(), Window(2, "max")):
+    for window in (None, Window(), Window(2, fusion="max")):
         options: Any = {"window": window, "flows": flows}
         chosen = choose_threshold(network, BELT.validation, "divide", **options)
         best = evaluate(network, BELT.validation, "divide", chosen, **options).iou_threshold
