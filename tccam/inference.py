@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tccam import cam, metrics, temporal
+from tccam import flow as optical
 from tccam.data.belt import BeltClip
 from tccam.data.clip import CLASSES
-from tccam.data.flows import FlowStore
-from tccam.errors import TccamError
+from tccam.data.flows import ClipFlow, FlowStore
+from tccam.errors import TccamError, check_choices, check_limits
 from tccam.network import CamNet, CamOutput
 from tccam.temporal import Fusion
 from tccam.training import FrameSet
@@ -25,7 +27,9 @@ __all__ = [
     "CURVE",
     "Curve",
     "Report",
+    "Window",
     "accuracy",
+    "assist",
     "choose_threshold",
     "evaluate",
     "multiscale",
@@ -132,29 +136,176 @@ def multiscale(
     return total / (len(scales) * (2 if flip else 1))
 
 
+@dataclass(frozen=True)
+class Window:
+    """How the frames before and after help a frame at inference.
+
+    Attributes:
+        reach: frames to each side, 0 for none. Farther ones are found by chaining the flow from
+            frame to frame, see :func:`tccam.flow.compose`.
+        past: whether only the frames before help: then no frame waits for one that comes later.
+        fusion: "mean" or "max" over a frame and its neighbours, see
+            :func:`tccam.temporal.aggregate`.
+        validity: where a neighbour counts: wherever its point lies "inside" every picture on the
+            way there, or only where it is also "visible" in all of them, occlusion included.
+        flow: to the neighbours: "exact", one of ``flow.METHODS``, or "zero", the control that
+            looks at the same place of every frame.
+        assisted: whether an estimation is helped by the clip's background, see
+            :func:`~tccam.flow.estimation.estimate`.
+
+    Example:
+        >>> Window(reach=3, fusion="max")
+        Window(reach=3, past=False, fusion='max', validity='visible', flow='exact', assisted=True)
+    """
+
+    reach: int = 1
+    past: bool = False
+    fusion: Fusion = "mean"
+    validity: Literal["inside", "visible"] = "visible"
+    flow: str = "exact"
+    assisted: bool = True
+
+    def __post_init__(self) -> None:
+        check_choices(
+            self,
+            {
+                "fusion": get_args(Fusion),
+                "validity": ("inside", "visible"),
+                "flow": ("exact", "zero", *optical.METHODS),
+            },
+        )
+        check_limits(self, {"reach": (0, 10**6)})
+
+    def field(self, clip: BeltClip, stride: int, store: FlowStore | None = None) -> ClipFlow:
+        """The flow of a clip between neighbouring frames, in cells of a network of this stride.
+
+        Args:
+            clip: the clip.
+            stride: of the network, pixels per cell.
+            store: where flow is kept; the default store when None.
+        """
+        if self.flow != "zero":
+            store = store or FlowStore()
+            return store.get(clip, self.flow, stride, assisted=self.assisted, progress=False)
+        height, width = (-(-side // stride) for side in clip.size)
+        vectors = torch.zeros(len(clip), 2, 2, height, width)
+        return ClipFlow(vectors, torch.ones(len(clip), 2, height, width, dtype=torch.bool))
+
+
+def assist(
+    maps: Iterable[Tensor],
+    flows: Iterable[tuple[Tensor, Tensor]],
+    window: Window = Window(),
+) -> Iterator[Tensor]:
+    """Each frame's maps together with its neighbours', frame after frame.
+
+    Memory holds the frames of one window and does not grow with the clip. A frame costs a warp of
+    maps for each neighbour, and a warp of flow for each that is farther than one frame.
+
+    Args:
+        maps: of a clip in order, each float (C, h, w); negative values count as 0.
+        flows: for each frame its flow to the previous and to the next frame, float (2, 2, h, w) in
+            cells of the maps, and bool (2, h, w), where the cell's point is seen there; see
+            :class:`tccam.data.flows.ClipFlow`.
+        window: reach, fusion and validity; its flow is the one that is given.
+
+    Yields:
+        For each frame float (C, h, w) ≥ 0, not normalised.
+
+    Raises:
+        TccamError: if there are fewer or more flows than maps, or they lie on another grid.
+
+    Example:
+        The belt moves by one cell a frame, and the object is seen at full strength once.
+
+        >>> maps = torch.tensor([[[[2.0, 0, 0]]], [[[0, 5.0, 0]]], [[[0, 0, 2.0]]]])
+        >>> flow = torch.tensor([[-1.0, 0], [1.0, 0]])[:, :, None, None].expand(2, 2, 1, 3)
+        >>> flows = [(flow, torch.ones(2, 1, 3, dtype=torch.bool))] * 3
+        >>> [m.flatten().round().tolist() for m in assist(maps, flows, Window(fusion="max"))]
+        [[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]]
+        >>> [m.flatten().round().tolist() for m in assist(maps, flows, Window(reach=2))]
+        [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]
+    """
+    frames = _frames(maps, flows, window)
+    near = deque(islice(frames, 1 if window.past else window.reach + 1))
+    place = 0  # of the centre in the window, which is cut off at both ends of a clip
+    while place < len(near):
+        yield _together(near, place, window.fusion)
+        near.extend(islice(frames, 1))
+        if place == window.reach:
+            near.popleft()
+        else:
+            place += 1
+
+
+class _Frame(NamedTuple):
+    """Maps (C, h, w), flow to the previous and the next frame (2, 2, h, w), what counts there."""
+
+    maps: Tensor
+    flow: Tensor
+    valid: Tensor
+
+
+def _frames(
+    maps: Iterable[Tensor], flows: Iterable[tuple[Tensor, Tensor]], window: Window
+) -> Iterator[_Frame]:
+    fields = iter(flows)
+    for here in maps:
+        field = next(fields, None)
+        if field is None:
+            raise TccamError("flows: expected one for each picture, got fewer")
+        flow, visible = field
+        valid = visible if window.validity == "visible" else torch.ones_like(visible)
+        yield _Frame(F.relu(here), flow, valid)
+    if next(fields, None) is not None:
+        raise TccamError("flows: expected one for each picture, got more")
+
+
+def _together(near: Sequence[_Frame], place: int, fusion: Fusion) -> Tensor:
+    """The maps of one frame of a window, fused with those of all others."""
+    centre = near[place]
+    neighbours, flows, valids = [], [], []
+    for side, others in enumerate((range(place - 1, -1, -1), range(place + 1, len(near)))):
+        flow, valid = centre.flow[side], centre.valid[side]
+        for number, other in enumerate(others):
+            if number:  # one step further: from the neighbour that was reached last
+                last = near[others[number - 1]]
+                known = optical.warp(last.valid[None, side : side + 1].float(), flow[None])[0]
+                flow, inside = optical.compose(flow, last.flow[side])
+                valid = valid & inside & (known[0, 0] > 0.999)
+            neighbours.append(near[other].maps)
+            flows.append(flow)
+            valids.append(valid)
+    if not neighbours:
+        return centre.maps
+    # All neighbours in one warp, as a batch.
+    warped, within = optical.warp(torch.stack(neighbours), torch.stack(flows))
+    seen = within & torch.stack(valids)[:, None]
+    maps = torch.cat((centre.maps[None], warped))
+    counts = torch.cat((torch.ones_like(seen[:1]), seen))
+    return temporal.fuse(maps.split(1), counts.split(1), fusion)[0]
+
+
 def stream(
     network: CamNet,
     pictures: Iterable[Tensor],
     flows: Iterable[tuple[Tensor, Tensor]] | None = None,
     *,
-    fusion: Fusion = "mean",
+    window: Window = Window(),
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     batch: int = 16,
 ) -> Iterator[Tensor]:
     """Class maps along a clip, frame after frame, with their neighbours' help.
 
-    The maps of each frame are computed once and serve three frames: as centre, and as neighbour of
-    the frames before and after. Memory does not grow with the clip.
+    The maps of each frame are computed once and serve every frame whose window it lies in. Memory
+    does not grow with the clip.
 
     Args:
         network: on any device.
         pictures: of a clip in order, each float (3, H, W), what the network was trained to see.
-        flows: for each frame its flow to the previous and to the next frame, float (2, 2, h, w) in
-            cells of the maps, and bool (2, h, w), where the cell's point is seen there; see
-            :class:`tccam.data.flows.ClipFlow`. None for no neighbours.
-        fusion: "mean" or "max" over a frame and its neighbours, see
-            :func:`tccam.temporal.aggregate`.
+        flows: see :func:`assist`. None for no neighbours.
+        window: see :func:`assist`.
         scales: see :func:`multiscale`. With one scale of 1 and no flip the maps stay on the
             network's grid, otherwise they (and the flows) lie on the picture's.
         flip: see :func:`multiscale`.
@@ -167,34 +318,7 @@ def stream(
         TccamError: if there are fewer or more flows than pictures, or they lie on another grid.
     """
     maps = _maps(network, pictures, scales, flip, batch)
-    if flows is None:
-        yield from maps
-        return
-    fields = iter(flows)
-    before: Tensor | None = None
-    here = next(maps, None)
-    while here is not None:
-        after = next(maps, None)
-        field = next(fields, None)
-        if field is None:
-            raise TccamError("flows: expected one for each picture, got fewer")
-        flow, visible = field
-        # A neighbour that does not exist is seen nowhere: any map may stand for it.
-        neighbours = [here if before is None else before, here if after is None else after]
-        seen = [
-            visible[k] if neighbour is not None else torch.zeros_like(visible[k])
-            for k, neighbour in enumerate((before, after))
-        ]
-        yield temporal.aggregate(
-            here[None],
-            [neighbour[None] for neighbour in neighbours],
-            [flow[0][None], flow[1][None]],
-            [mask[None, None] for mask in seen],
-            mode=fusion,
-        )[0]
-        before, here = here, after
-    if next(fields, None) is not None:
-        raise TccamError("flows: expected one for each picture, got more")
+    yield from maps if flows is None else assist(maps, flows, window)
 
 
 def _maps(
@@ -281,8 +405,7 @@ def choose_threshold(
     clips: Sequence[BeltClip],
     background: str,
     *,
-    fusion: Fusion | None = None,
-    flow: str = "exact",
+    window: Window | None = None,
     flows: FlowStore | None = None,
 ) -> float:
     """The threshold on the normalised map of *before* with the best mean frame IoU.
@@ -291,8 +414,7 @@ def choose_threshold(
         network: trained.
         clips: VALIDATION clips, never test clips.
         background: how the network's pictures lose their background.
-        fusion: how a frame's neighbours help, see :func:`stream`; None for not at all.
-        flow: to the neighbours: "exact" or one of ``flow.METHODS``.
+        window: how a frame's neighbours help; None for not at all.
         flows: where flow is kept; the default store when None.
 
     Returns:
@@ -301,10 +423,10 @@ def choose_threshold(
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
     index = _judged(data, masks)
-    if fusion is None:
+    if window is None:
         maps = _outputs(network, data, index).maps
     else:
-        maps = _fused(network, data, clips, index, fusion, flow, flows)
+        maps = _assisted(network, data, clips, index, window, flows)
     scores = _scores(network, data, maps)
     return metrics.best_threshold(scores[:, BEFORE], masks[index]).threshold
 
@@ -315,8 +437,7 @@ def evaluate(
     background: str,
     threshold: float,
     *,
-    fusion: Fusion | None = None,
-    flow: str = "exact",
+    window: Window | None = None,
     flows: FlowStore | None = None,
 ) -> Report:
     """Score a network on clips with masks.
@@ -326,8 +447,7 @@ def evaluate(
         clips: clips of both cameras.
         background: how the network's pictures lose their background.
         threshold: of the mask, from :func:`choose_threshold`.
-        fusion: how a frame's neighbours help, see :func:`stream`; None for not at all.
-        flow: to the neighbours: "exact" or one of ``flow.METHODS``.
+        window: how a frame's neighbours help; None for not at all.
         flows: where flow is kept; the default store when None.
 
     Returns:
@@ -344,8 +464,8 @@ def evaluate(
     everything = torch.arange(len(data))
     output = _outputs(network, data, everything)
     maps = output.maps
-    if fusion is not None:
-        maps = _fused(network, data, clips, everything, fusion, flow, flows)
+    if window is not None:
+        maps = _assisted(network, data, clips, everything, window, flows)
     truth, before = masks[index], _scores(network, data, maps[index])[:, BEFORE]
     argmax = torch.cat(
         [metrics.argmax_mask(_scores(network, data, part)) for part in torch.split(maps, 256)]
@@ -374,26 +494,24 @@ def _curve(scores: Tensor, masks: Tensor) -> Curve:
     return Curve(*(tuple(values.tolist()) for values in (iou, precision, recall)))
 
 
-def _fused(
+def _assisted(
     network: CamNet,
     data: FrameSet,
     clips: Sequence[BeltClip],
     index: Tensor,
-    fusion: Fusion,
-    flow: str,
+    window: Window,
     flows: FlowStore | None,
 ) -> Tensor:
     """Maps of some frames, each with its neighbours' help."""
-    store = flows or FlowStore()
     parts: list[Tensor] = []
     for number, clip in enumerate(clips):
         frames = (data.clip == number).nonzero().flatten()
         wanted = torch.isin(frames, index)
         if not wanted.any():
             continue
-        field = store.get(clip, flow, network.output_stride, progress=False)
+        field = window.field(clip, network.output_stride, flows)
         pictures = (data.pictures(frame[None])[0] for frame in frames)
-        maps = stream(network, pictures, zip(field.flow, field.visible, strict=True), fusion=fusion)
+        maps = stream(network, pictures, zip(field.flow, field.visible, strict=True), window=window)
         parts.append(torch.stack(list(maps))[wanted])
     return torch.cat(parts)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tccam import cam, metrics, temporal
+from tccam import flow as optical
 from tccam.data import BeltConfig, FlowStore, SyntheticBelt
 from tccam.errors import TccamError
 from tccam.inference import (
+    Window,
     accuracy,
+    assist,
     choose_threshold,
     evaluate,
     multiscale,
@@ -107,43 +111,165 @@ def centre_of(plane: Tensor) -> tuple[float, float]:
 # stream -----------------------------------------------------------------------------------------
 
 
-def naive(network: CamNet, pictures: Tensor, fields: Flows, fusion: Any) -> list[Tensor]:
-    """Three passes for every frame."""
+def naive(network: CamNet, pictures: Tensor, fields: Flows, window: Window) -> list[Tensor]:
+    """For every frame, a pass for each frame of its window."""
     answer = []
     for t in range(len(pictures)):
-        maps, flow, visible = [], [], []
-        for side, other in enumerate((t - 1, t + 1)):
-            if 0 <= other < len(pictures):
-                maps.append(network(pictures[other : other + 1]).maps)
-                flow.append(fields[t][0][None, side])
-                visible.append(fields[t][1][None, None, side])
         centre = network(pictures[t : t + 1]).maps
+        maps, flows, valids = [], [], []
+        for side, step in enumerate((-1,) if window.past else (-1, 1)):
+            flow, valid = None, torch.ones(centre.shape[2:], dtype=torch.bool)
+            for distance in range(1, window.reach + 1):
+                last, other = t + step * (distance - 1), t + step * distance
+                if not 0 <= other < len(pictures):
+                    break
+                vectors, visible = fields[last][0][side], fields[last][1][side]
+                if window.validity == "inside":
+                    visible = torch.ones_like(visible)
+                if flow is None:
+                    flow, valid = vectors, visible
+                else:
+                    seen, _ = optical.warp(visible[None, None].double(), flow[None].double())
+                    flow, inside = optical.compose(flow, vectors)
+                    valid = valid & inside & (seen[0, 0] > 0.999)
+                maps.append(network(pictures[other : other + 1]).maps)
+                flows.append(flow[None])
+                valids.append(valid[None, None])
         if maps:
-            answer.append(temporal.aggregate(centre, maps, flow, visible, mode=fusion)[0])
+            answer.append(temporal.aggregate(centre, maps, flows, valids, mode=window.fusion)[0])
         else:
             answer.append(F.relu(centre)[0])
     return answer
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("fusion", ["mean", "max"])
+@pytest.mark.parametrize(
+    "window", [Window(), Window(fusion="max"), Window(3, validity="inside"), Window(2, past=True)]
+)
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-@pytest.mark.parametrize("count", [1, 2, 3, 16])
-def test_stream_equals_three_passes_a_frame(
-    fusion: Any, batch: int, count: int, network: CamNet, flows: FlowStore
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+def test_stream_equals_passes_for_every_window(
+    window: Window, batch: int, count: int, network: CamNet, flows: FlowStore
 ) -> None:
     pictures, fields = pictures_of()[:count], flows_of(flows)[:count]
     with counted(network) as passes:
-        found = list(stream(network, iter(pictures), iter(fields), fusion=fusion, batch=batch))
+        found = list(stream(network, iter(pictures), iter(fields), window=window, batch=batch))
     assert sum(passes) == count  # each frame passes once
     assert max(passes) <= batch
-    expected = naive(network, pictures, fields, fusion)
+    expected = naive(network, pictures, fields, window)
     assert len(found) == count
     for maps, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(maps, reference, atol=1e-5, rtol=0)
     if count == 16:  # and the neighbours matter
         alone = F.relu(network(pictures).maps)
         assert (torch.stack(found) - alone).abs().max() > 0.01
+
+
+# assist -----------------------------------------------------------------------------------------
+
+
+def drifting(count: int = 9, width: int = 6, speed: float = 1.0) -> tuple[Tensor, Flows]:
+    """Random maps (T, 2, 3, w) that all move to the right, and their flow."""
+    maps = torch.rand(count, 2, 3, width, generator=torch.Generator().manual_seed(0))
+    vectors = torch.zeros(2, 2, 3, width)
+    vectors[0, 0], vectors[1, 0] = -speed, speed
+    return maps, [(vectors, torch.ones(2, 3, width, dtype=torch.bool))] * count
+
+
+def along(maps: Tensor, t: int, reach: int, speed: int) -> Tensor:
+    """The mean by hand: column x of frame t is column x + k·speed of frame t + k."""
+    total, seen = torch.zeros_like(maps[0]), torch.zeros(maps.shape[-1])
+    for k in range(-reach, reach + 1):
+        for x in range(maps.shape[-1]):
+            there = x + k * speed
+            if 0 <= t + k < len(maps) and 0 <= there < maps.shape[-1]:
+                total[..., x] += maps[t + k][..., there]
+                seen[x] += 1
+    return total / seen
+
+
+@pytest.mark.parametrize("speed", [0, 1, 2])
+@pytest.mark.parametrize("reach", [0, 1, 2, 4, 20])
+@pytest.mark.parametrize("validity", ["inside", "visible"])
+def test_the_window_follows_the_motion(speed: int, reach: int, validity: Any) -> None:
+    maps, fields = drifting(speed=speed)
+    found = list(assist(maps, fields, Window(reach, validity=validity)))
+    for t, fused in enumerate(found):
+        torch.testing.assert_close(fused, along(maps, t, reach, speed), atol=1e-5, rtol=0)
+    past = list(assist(maps, fields, Window(reach, past=True, validity=validity)))
+    for t, fused in enumerate(past):
+        expected = along(maps[: t + 1], t, reach, speed)  # as if the clip ended here
+        torch.testing.assert_close(fused, expected, atol=1e-5, rtol=0)
+
+
+def test_whoever_is_hidden_on_the_way_is_not_met_again() -> None:
+    maps, fields = drifting(3, speed=0.0)
+    hidden = torch.ones(2, 3, 6, dtype=torch.bool)
+    hidden[1, 0, 2] = False  # of frame 1, towards frame 2
+    fields[1] = (fields[1][0], hidden)
+    loose, strict = (
+        list(assist(maps, fields, Window(2, validity=validity)))
+        for validity in ("inside", "visible")
+    )
+    torch.testing.assert_close(loose[0], maps.mean(0))
+    torch.testing.assert_close(strict[0][:, 0, 2], maps[:2, :, 0, 2].mean(0))  # frame 2 is missing
+    strict[0][:, 0, 2] = loose[0][:, 0, 2]
+    torch.testing.assert_close(strict[0], loose[0])  # and nothing else
+
+
+def test_a_longer_window_never_lowers_the_maximum() -> None:
+    maps, fields = drifting(speed=0.6)
+    levels = [torch.stack(list(assist(maps, fields, Window(r, fusion="max")))) for r in range(5)]
+    torch.testing.assert_close(levels[0], maps)
+    for shorter, longer in pairwise(levels):
+        assert (longer >= shorter).all()
+        assert (longer > shorter).any()
+
+
+def test_a_window_holds_its_own_frames_and_no_more() -> None:
+    maps, fields = drifting(40)
+    taken = 0
+
+    def source() -> Iterator[Tensor]:
+        nonlocal taken
+        for frame in maps:
+            taken += 1
+            yield frame
+
+    for done, _ in enumerate(assist(source(), fields, Window(3)), 1):
+        assert taken == min(40, done + 3)
+    taken = 0
+    for done, _ in enumerate(assist(source(), fields, Window(3, past=True)), 1):
+        assert taken == done  # nobody waits
+
+
+def test_zero_flow_looks_at_the_same_place(flows: FlowStore) -> None:
+    clip = BELT.test[0]
+    still = Window(flow="zero").field(clip, 4, flows)
+    moving = Window().field(clip, 4, flows)
+    assert still.flow.shape == moving.flow.shape
+    assert not still.flow.any()
+    assert still.visible.all()
+    maps = torch.rand(len(clip), 3, 12, 16)
+    pairs = zip(still.flow, still.visible, strict=True)
+    fused = torch.stack(list(assist(maps, pairs, Window(flow="zero"))))
+    torch.testing.assert_close(fused[5], maps[4:7].mean(0))
+    torch.testing.assert_close(fused[0], maps[:2].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"reach": -1}, "Window.reach"),
+        ({"reach": 1.5}, "Window.reach"),
+        ({"fusion": "median"}, "Window.fusion"),
+        ({"validity": "none"}, "Window.validity"),
+        ({"flow": "magic"}, "Window.flow"),
+    ],
+)
+def test_a_window_names_what_it_cannot_be(wrong: Any, name: str) -> None:
+    with pytest.raises(TccamError, match=f"{name}: expected"):
+        Window(**wrong)
 
 
 @torch.no_grad()
@@ -207,8 +333,6 @@ def test_stream_refuses_flows_that_do_not_fit(network: CamNet, flows: FlowStore)
     coarse = flows.get(BELT.test[0], "exact", 16, progress=False)
     with pytest.raises(TccamError, match=r"flow: expected .* on the grid of the maps"):
         list(stream(network, pictures, zip(coarse.flow, coarse.visible, strict=True)))
-    with pytest.raises(TccamError, match="mode"):
-        list(stream(network, pictures, fields, fusion="median"))  # type: ignore[arg-type]
 
 
 # several scales ---------------------------------------------------------------------------------
@@ -302,22 +426,25 @@ def test_score_maps_are_placed_and_normalised() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("fusion", [None, "mean", "max"])
-@pytest.mark.parametrize("flow", ["exact", "dis"])
+@pytest.mark.parametrize(
+    "window",
+    [None, Window(), Window(fusion="max", flow="dis"), Window(2, flow="dis", assisted=False)],
+)
 def test_evaluate_equals_its_plain_formulation(
-    fusion: Any, flow: str, network: CamNet, flows: FlowStore
+    window: Window | None, network: CamNet, flows: FlowStore
 ) -> None:
     clips = BELT.test
-    report = evaluate(network, clips, "divide", 0.4, fusion=fusion, flow=flow, flows=flows)
+    report = evaluate(network, clips, "divide", 0.4, window=window, flows=flows)
     scores, truth, occupied, right = [], [], [], []
     for number, clip in enumerate(clips):
         pictures = pictures_of(number)
         output = network(pictures)
         maps = F.relu(output.maps)
-        if fusion is not None:
-            found = flows.get(clip, flow, 4, progress=False)
+        if window is not None:
+            options: Any = {"assisted": window.assisted, "progress": False}
+            found = flows.get(clip, window.flow, 4, **options)
             fields = list(zip(found.flow, found.visible, strict=True))
-            maps = torch.stack(naive(network, pictures, fields, fusion))
+            maps = torch.stack(naive(network, pictures, fields, window))
         judged = (clip.labels == 0) & clip.masks.flatten(1).any(1)
         scores.append(score_maps(maps[judged], (48, 64), 4))
         truth.append(clip.masks[judged])
@@ -342,8 +469,8 @@ def test_evaluate_equals_its_plain_formulation(
 def test_the_threshold_is_the_best_of_the_validation_clips(
     network: CamNet, flows: FlowStore
 ) -> None:
-    for fusion in (None, "mean", "max"):
-        options: Any = {"fusion": fusion, "flows": flows}
+    for window in (None, Window(), Window(2, fusion="max")):
+        options: Any = {"window": window, "flows": flows}
         chosen = choose_threshold(network, BELT.validation, "divide", **options)
         best = evaluate(network, BELT.validation, "divide", chosen, **options).iou_threshold
         for other in (0.1, 0.3, 0.5, 0.7, 0.9):
@@ -351,25 +478,22 @@ def test_the_threshold_is_the_best_of_the_validation_clips(
             assert worse <= best + 1e-6
 
 
-def test_fusion_changes_the_report(network: CamNet, flows: FlowStore) -> None:
+def test_the_window_changes_the_report(network: CamNet, flows: FlowStore) -> None:
+    windows = (None, Window(), Window(2), Window(fusion="max"), Window(flow="zero"))
     reports = [
-        evaluate(network, BELT.test, "divide", 0.4, fusion=fusion, flows=flows)  # type: ignore[arg-type]
-        for fusion in (None, "mean", "max")
+        evaluate(network, BELT.test, "divide", 0.4, window=window, flows=flows)
+        for window in windows
     ]
-    assert len({report.pxap for report in reports}) == 3
+    assert len({report.pxap for report in reports}) == len(windows)
     assert len({report.accuracy for report in reports}) == 1  # of the frames alone
 
 
-def test_clips_and_flows_that_cannot_be_used(network: CamNet, flows: FlowStore) -> None:
+def test_clips_that_cannot_be_used(network: CamNet) -> None:
     after = [clip for clip in BELT.test if clip.label == "after"]
     for score in (evaluate, choose_threshold):
         arguments: Any = (0.5,) if score is evaluate else ()
         with pytest.raises(TccamError, match="illegal"):
             score(network, after, "divide", *arguments)
-        with pytest.raises(TccamError, match="method: expected one of"):
-            score(
-                network, BELT.test, "divide", *arguments, fusion="mean", flow="magic", flows=flows
-            )
 
 
 def test_predict_leaves_the_mode_alone(network: CamNet) -> None:
@@ -383,11 +507,11 @@ def test_predict_leaves_the_mode_alone(network: CamNet) -> None:
 
 
 def test_the_shuffle_of_clips_changes_nothing(network: CamNet, flows: FlowStore) -> None:
-    one = evaluate(network, BELT.test, "divide", 0.4, fusion="mean", flows=flows)
-    other = evaluate(network, BELT.test[::-1], "divide", 0.4, fusion="mean", flows=flows)
+    one = evaluate(network, BELT.test, "divide", 0.4, window=Window(), flows=flows)
+    other = evaluate(network, BELT.test[::-1], "divide", 0.4, window=Window(), flows=flows)
     for name in (field.name for field in fields(one) if field.name != "curve"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-6)
     for here, there in zip(one.curve, other.curve, strict=True):
         assert there == pytest.approx(here, abs=1e-6)
     longer = SyntheticBelt(replace(DATA, frames=20)).test  # another length, another clip
-    assert evaluate(network, longer, "divide", 0.4, fusion="mean", flows=flows).pxap != one.pxap
+    assert evaluate(network, longer, "divide", 0.4, window=Window(), flows=flows).pxap != one.pxap
