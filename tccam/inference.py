@@ -142,7 +142,7 @@ class Window:
 
     Attributes:
         reach: frames to each side, 0 for none. Farther ones are found by chaining the flow from
-            frame to frame, see :func:`tccam.flow.compose`.
+            frame to frame, see :func:`tccam.flow.geometry.compose`.
         past: whether only the frames before help: then no frame waits for one that comes later.
         fusion: "mean" or "max" over a frame and its neighbours, see
             :func:`tccam.temporal.aggregate`.
