@@ -106,8 +106,8 @@ def moving_median(frames: Tensor, window: int) -> Tensor:
             at the border; it is cut to T.
 
     Returns:
-        float32 (T, 3, H, W), in the units of ``frames``: one background a frame, as :func:`remove`
-        takes it.
+        float32 (T, 3, H, W), in the units of ``frames``, a background for each frame as
+        :func:`remove` takes it.
 
     Raises:
         TccamError: if ``frames`` has another shape or dtype, no frame, or NaN, or ``window`` is
@@ -144,7 +144,7 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
         background: (3, H, W), grey levels, for example from :func:`median_background`.
 
     Returns:
-        float32 (T, 3, H, W), grey levels: one background a frame, as :func:`remove` takes it.
+        float32 (T, 3, H, W), grey levels, a background for each frame as :func:`remove` takes it.
 
     Raises:
         TccamError: if the shapes or dtypes do not fit, or a value is NaN.

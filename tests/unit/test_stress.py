@@ -56,6 +56,9 @@ def test_what_never_leaves_is_taken_for_background_and_nothing_notices():
     assert strength[stuck].mean() < 0.25 * strength[jam.masks & ~stuck].mean()
     trust = [bg.static_share(c.frames, c.background) for c in (jam, clip())]
     assert trust[0] > trust[1] - 0.01
+    for follower in (bg.relight(jam.frames, jam.background), bg.moving_median(jam.frames, 25)):
+        strength = bg.clean(jam.frames, follower).abs().amax(1)
+        assert strength[stuck].mean() < 0.25 * strength[jam.masks & ~stuck].mean()
     # What would help: a picture of the empty belt.
     empty = bg.median_background(clip(lead_in=60).frames)
     strength = bg.clean(jam.frames, empty).abs().amax(1)
