@@ -75,7 +75,6 @@ TO_COME = {
     "inference-time": "inference time",
     "pseudo-labels": "pseudo-labels",
     "other-industries": "other industries",
-    "stress-tests": "stress tests",
 }
 SCORES = {
     "iou_argmax": "IoU by argmax",
