@@ -30,6 +30,8 @@ __all__ = [
     "foreground",
     "mask",
     "median_background",
+    "moving_median",
+    "relight",
     "remove",
     "spread",
     "static_share",
@@ -89,6 +91,78 @@ def median_background(frames: Tensor) -> Tensor:
     _check_finite(frames=frames)
     strips = torch.split(frames.detach().flatten(1), _STRIP, dim=1)
     return torch.cat([_median(strip) for strip in strips]).view(frames.shape[1:])
+
+
+def moving_median(frames: Tensor, window: int) -> Tensor:
+    """A median background for each frame, from the frames around it alone.
+
+    It follows light that drifts over minutes, which one median of a whole clip does not. The price:
+    an object that covers a pixel in half of a window is background there. So the window has to be
+    longer than twice the time in which an object passes, and shorter than the light's.
+
+    Args:
+        frames: uint8 or float (T, 3, H, W), T ≥ 1.
+        window: how many frames, centred on each frame. Near the ends it keeps its length and stops
+            at the border; it is cut to T.
+
+    Returns:
+        float32 (T, 3, H, W), in the units of ``frames``, a background for each frame as
+        :func:`remove` takes it.
+
+    Raises:
+        TccamError: if ``frames`` has another shape or dtype, no frame, or NaN, or ``window`` is
+            not positive.
+
+    Example:
+        >>> frames = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 2, 2)
+        >>> moving_median(frames, 3)[:, 0, 0, 0]
+        tensor([1., 1., 2., 3., 3.])
+    """
+    _check_frames(frames, (4,))
+    if window < 1:
+        raise TccamError(f"window: expected at least 1 frame, got {window}")
+    last = max(0, len(frames) - window)  # where the last window starts
+    starts = [min(max(0, t - window // 2), last) for t in range(len(frames))]
+    found = {s: median_background(frames[s : s + window]) for s in sorted(set(starts))}
+    return torch.stack([found[s] for s in starts])
+
+
+def relight(frames: Tensor, background: Tensor) -> Tensor:
+    r"""The background in the light of each frame, when all lamps change together.
+
+    Frame t shows the background with a gain g of its own, which the median over the picture finds
+    in each channel, because most pixels show no object:
+
+    .. math:: g_{tc} = \operatorname{median}_p \frac{f_{tc}(p)}{b_c(p)}, \qquad b_{tc} = g_{tc} b_c
+
+    It follows drift and flicker and swallows no object, since it looks at one frame at a time. It
+    does not follow a single lamp of several, nor shadows, nor a camera that moves; an object that
+    covers most of the picture breaks it.
+
+    Args:
+        frames: uint8 or float (T, 3, H, W), grey levels.
+        background: (3, H, W), grey levels, for example from :func:`median_background`.
+
+    Returns:
+        float32 (T, 3, H, W), grey levels, a background for each frame as :func:`remove` takes it.
+
+    Raises:
+        TccamError: if the shapes or dtypes do not fit, or a value is NaN.
+
+    Example:
+        >>> background = torch.full((3, 2, 2), 100.0)
+        >>> frames = torch.stack([background, 0.5 * background])
+        >>> relight(frames, background)[:, 0, 0, 0]
+        tensor([100.,  50.])
+    """
+    _check_frames(frames, (4,))
+    _check(frames, background)
+    _check_finite(frames=frames, background=background)
+    base = background.float()
+    # Where the background is black its gain is not seen; one grey level keeps the ratio finite.
+    ratio = frames.float() / base.clamp_min(1.0)
+    gain = ratio.flatten(2).median(2).values[..., None, None]  # (T, 3, 1, 1)
+    return gain * base
 
 
 def _median(values: Tensor) -> Tensor:

@@ -74,7 +74,6 @@ TO_COME = {
     "reproduction": "reproduction",
     "inference-time": "inference time",
     "other-industries": "other industries",
-    "stress-tests": "stress tests",
 }
 SCORES = {
     "iou_argmax": "IoU by argmax",

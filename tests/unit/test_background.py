@@ -512,3 +512,54 @@ def test_static_share_does_not_see_an_object_at_rest():
 def test_spread_refuses_a_single_frame():
     with pytest.raises(TccamError, match=r"frames: .*\(T, 3, H, W\), got float32 \(3, 4, 4\)"):
         bg.spread(torch.zeros(3, 4, 4), torch.zeros(3, 4, 4))
+
+
+def test_moving_median_of_one_frame_is_the_frame_and_of_all_the_whole_median():
+    frames = torch.randint(0, 256, (9, 3, 5, 7)).byte()
+    assert torch.equal(bg.moving_median(frames, 1), frames.float())
+    whole = bg.median_background(frames).expand(9, -1, -1, -1)
+    for window in (9, 10, 1000):
+        assert torch.equal(bg.moving_median(frames, window), whole)
+
+
+@pytest.mark.parametrize("window", [2, 3, 4, 7])
+def test_moving_median_agrees_with_numpy(window):
+    frames = torch.randint(0, 256, (11, 3, 4, 6)).byte()
+    found = bg.moving_median(frames, window)
+    for t in range(11):
+        first = min(max(t - window // 2, 0), 11 - window)
+        expected = np.median(frames[first : first + window].numpy(), axis=0)
+        assert np.array_equal(found[t].numpy(), expected)
+
+
+def test_moving_median_refuses_no_window():
+    with pytest.raises(TccamError, match="window: expected at least 1 frame, got 0"):
+        bg.moving_median(torch.zeros(2, 3, 4, 4), 0)
+
+
+@pytest.mark.parametrize("gains", [(0.5, 1.0, 1.25), (1.0, 1.0, 1.0)])
+def test_relight_finds_the_gain_of_every_frame_and_channel(gains):
+    base = 20 + 100 * torch.rand(3, 8, 10)
+    gain = torch.tensor(gains)[:, None] * torch.tensor([1.0, 0.9, 1.1])  # (T, 3)
+    frames = gain[:, :, None, None] * base
+    assert torch.allclose(bg.relight(frames, base), frames, atol=1e-3)
+    frames[:, :, 2:6, 3:7] = 255.0  # an object on a fifth of the picture
+    expected = gain[:, :, None, None] * base
+    assert torch.allclose(bg.relight(frames, base), expected, atol=1e-3)
+
+
+def test_relight_by_hand():
+    base = torch.tensor([10.0, 20.0, 40.0]).view(1, 1, 3).expand(3, 1, 3)
+    frame = torch.tensor([20.0, 60.0, 40.0]).view(1, 1, 3).expand(3, 1, 3)  # ratios 2, 3, 1
+    assert bg.relight(frame[None], base)[0, 0, 0].tolist() == [20.0, 40.0, 80.0]
+
+
+def test_relight_survives_a_black_background():
+    assert bg.relight(torch.zeros(2, 3, 4, 4), torch.zeros(3, 4, 4)).abs().max() == 0
+
+
+def test_relight_refuses_what_does_not_fit():
+    with pytest.raises(TccamError, match="background: expected"):
+        bg.relight(torch.zeros(2, 3, 4, 4), torch.zeros(3, 4, 5))
+    with pytest.raises(TccamError, match="finite"):
+        bg.relight(torch.full((2, 3, 4, 4), torch.nan), torch.zeros(3, 4, 4))
