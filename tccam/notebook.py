@@ -81,7 +81,7 @@ def glue_comparisons(prefix: str, comparisons: Iterable[Comparison]) -> None:
 
     Args:
         prefix: of the names, such as "repro_argmax".
-        comparisons: see :func:`tccam.study.compare`.
+        comparisons: see :func:`tccam.study.results.compare`.
     """
     for found in comparisons:
         words = re.findall(r"[A-Za-z0-9]+", " ".join([found.name, *map(str, found.place.values())]))

@@ -324,7 +324,7 @@ def forest(axis: Axes, groups: Mapping[str, Sequence[Comparison]]) -> None:
     Args:
         axis: where to draw.
         groups: what is compared, such as "argmax" and "threshold" → the same comparisons by that
-            score, see :func:`tccam.study.compare`; each group has a colour of its own.
+            score, see :func:`tccam.study.results.compare`; each group has a colour of its own.
 
     Raises:
         TccamError: if the groups hold other comparisons than each other, or none.
@@ -359,7 +359,7 @@ def study_figures(recorded: Mapping[str, Any]) -> dict[str, Figure]:
     """The figures of a recorded study, one panel for each value of its axes.
 
     Args:
-        recorded: see :func:`tccam.study.load`.
+        recorded: see :func:`tccam.study.results.load`.
 
     Returns:
         "forest", the paired differences by argmax and at the threshold, if it compares anything;
@@ -413,7 +413,7 @@ def curves(
 
     Args:
         axes: two, for IoU over the threshold and for precision over recall.
-        points: "curves" of one place of a recorded study, see :func:`tccam.study.load`.
+        points: "curves" of one place of a recorded study, see :func:`tccam.study.results.load`.
         arms: the arms to draw → what the legend calls them.
 
     Raises:
