@@ -143,7 +143,8 @@ class Window:
     Attributes:
         reach: frames to each side, 0 for none. Farther ones are found by chaining the flow from
             frame to frame, see :func:`tccam.flow.geometry.compose`.
-        past: whether only the frames before help: then no frame waits for one that comes later.
+        past: whether only the frames before help: then no frame waits for one that comes later
+            (in :func:`stream` with ``batch=1``, otherwise for the rest of its batch).
         fusion: "mean" or "max" over a frame and its neighbours, see
             :func:`tccam.temporal.aggregate`.
         validity: where a neighbour counts: wherever its point lies "inside" every picture on the

@@ -63,7 +63,7 @@ def difference(gap: Interval) -> str:
         >>> difference(metrics.interval([0.02, 0.05, 0.03])).split("\N{NO-BREAK SPACE}")
         ['+0.033', '(−0.005', 'to', '+0.071)']
     """
-    star = "" if gap.low <= 0 <= gap.high else " *"
+    star = " *" if gap.low > 0 or gap.high < 0 else ""
     text = f"{_signed(gap.mean)} ({_signed(gap.low)} to {_signed(gap.high)}){star}"
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
@@ -82,10 +82,17 @@ def glue_comparisons(prefix: str, comparisons: Iterable[Comparison]) -> None:
     Args:
         prefix: of the names, such as "repro_argmax".
         comparisons: see :func:`tccam.study.results.compare`.
+
+    Raises:
+        TccamError: if two of them get the same name.
     """
+    names: set[str] = set()
     for found in comparisons:
         words = re.findall(r"[A-Za-z0-9]+", " ".join([found.name, *map(str, found.place.values())]))
         name = "_".join([prefix, *words])
+        if name in names:
+            raise TccamError(f"comparisons: two of them are called {name}")
+        names.add(name)
         glue(name, difference(found.paired.difference))
         glue(f"{name}_mean", _signed(found.paired.difference.mean))
 

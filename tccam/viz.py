@@ -318,6 +318,10 @@ def differences(
     axis.grid(axis="x", alpha=0.25)
 
 
+def _color(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]
+
+
 def forest(axis: Axes, groups: Mapping[str, Sequence[Comparison]]) -> None:
     """A forest plot: one row a comparison, with a dot for every seed, the mean and its interval.
 
@@ -343,7 +347,8 @@ def forest(axis: Axes, groups: Mapping[str, Sequence[Comparison]]) -> None:
         raise TccamError(f"groups: expected the same comparisons in each, got {names}")
     axis.axvline(0, color="0.6", lw=1)
     shifts = (np.arange(len(groups)) - (len(groups) - 1) / 2) * (0.68 / len(groups))
-    for (title, group), shift, color in zip(groups.items(), shifts, PALETTE, strict=False):
+    for number, ((title, group), shift) in enumerate(zip(groups.items(), shifts, strict=True)):
+        color = _color(number)
         for row, found in enumerate(group):
             gap, at = found.paired.difference, row + shift
             axis.plot([gap.low, gap.high], [at, at], color=color, lw=1.5)
@@ -419,7 +424,8 @@ def curves(
     Raises:
         TccamError: if an arm has no points.
     """
-    for (arm, title), color in zip(arms.items(), PALETTE, strict=False):
+    for number, (arm, title) in enumerate(arms.items()):
+        color, dash = _color(number), "-" if number < len(PALETTE) else "--"
         own = [point for point in points if point["arm"] == arm]
         if not own:
             raise TccamError(f"arms: no curve of {arm!r} is among the points")
@@ -428,8 +434,8 @@ def curves(
             [np.mean([p[score] for p in own if p["threshold"] == level]) for level in levels]
             for score in ("iou", "precision", "recall")
         )
-        axes[0].plot(levels, iou, color=color, label=title)
-        axes[1].plot(recall, precision, color=color, label=title)
+        axes[0].plot(levels, iou, color=color, ls=dash, label=title)
+        axes[1].plot(recall, precision, color=color, ls=dash, label=title)
     axes[0].set(xlabel="threshold", ylabel="IoU", xlim=(0, 1), ylim=(0, None))
     axes[1].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     for axis in axes:

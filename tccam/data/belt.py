@@ -62,7 +62,8 @@ class BeltConfig:
         objects: mean number of objects whose centre is in view.
         object_size: smallest and largest length of an object, as a share of the height.
         cue_size: diameter of the tell-tale print, as a share of a carton's width (0.46 of its
-            length); 0 for none. Of parts, how wide a scratch and how deep a dent is.
+            length); 0 for none. Of parts, how wide a scratch (a sixth of it) and
+            how deep a dent (half of it) is; a damaged part shows a trace even at 0.
         legal: probability that a legal object comes next on the belt before the sorter.
         legal_run: how many of them may follow each other there. A frame that shows one object more
             shows an illegal one; a frame that shows fewer may carry a label that is not true.
@@ -82,9 +83,10 @@ class BeltConfig:
         noise: standard deviation of the sensor noise, grey levels.
         shake: largest shift of the camera from its rest position, whole pixels.
         shadow: how dark a shadow each object casts beside itself, 0 to 1. It moves with its object,
-            and is no part of it.
+            and is no part of it; it falls ahead, and comes into view a frame or two before.
         stuck: objects that have jammed at the rails and never move: illegal ones before the
-            sorter, legal ones after it. No frame is empty then.
+            sorter, legal ones after it. No frame is empty then, and nothing to train the class
+            *background* on.
         swap_backgrounds: each camera keeps its objects and label, but shows the other's rails,
             light and white balance. A classifier that looks at objects does not mind.
 

@@ -91,11 +91,11 @@ _BASELINES = replace(
 #: change no map by themselves; then three choices that are no slips.
 _SLIP_ARMS: dict[str, Changes] = {
     "momentum": {"momentum": 1e-4},
-    "half-cell shift": {"half_cell_shift": True, "cells": False},
+    "half-cell shift": {"half_cell_shift": True, "cells": False},  # both are one grid
     "negated flow": {"previous": "negated"},
     "no validity": {"validity": "none"},
     "independent jitter": {"jitter_together": False},
-    "two classes": {"num_classes": 2, "batch": 8},
+    "two classes": {"num_classes": 2},
 }
 _FAITHFUL: Changes = {
     **{key: value for changes in _SLIP_ARMS.values() for key, value in changes.items()},
@@ -115,7 +115,12 @@ _SLIPS = Study(
     pairs={name: (name, "fixed") for name in (*_SLIP_ARMS, "faithful", *_CHOICES)},
     axes={"stride": {"16": {"output_stride": 16}}},
     base=TrainConfig(
-        data=BeltConfig.mixed(glint=0.9, test=12), method="both", steps=240, batch=9, threads=1
+        data=BeltConfig.mixed(glint=0.9, test=12),
+        method="both",
+        steps=240,
+        batch=12,  # in whole shares of two classes and of three
+        validity="visible",  # "inside" leaves no cell out here, nor does "none"
+        threads=1,
     ),
 )
 

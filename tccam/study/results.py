@@ -40,6 +40,7 @@ def save(
     story = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
     write_atomic(path, _table(rows))
     write_atomic(path.with_suffix(".json"), story.encode())
+    path.with_name(f"{name}-curves.csv").unlink(missing_ok=True)  # of another run
     if curves is not None:
         known = ["arm", *facts["axes"], "seed"]
         points = [
@@ -131,7 +132,7 @@ class Comparison:
     def clear(self) -> bool:
         """Whether the 95% interval excludes zero. One in twenty does so by chance."""
         interval = self.paired.difference
-        return not interval.low <= 0 <= interval.high
+        return interval.low > 0 or interval.high < 0
 
 
 def compare(

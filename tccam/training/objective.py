@@ -109,9 +109,9 @@ def objective(
         )
         loss = loss + weight * config.beta * terms["temporal"]
     if config.gamma:
-        half = F.interpolate(
-            images[:, centre].flatten(0, 1), scale_factor=0.5, mode="bilinear", antialias=True
-        )
+        whole = images[:, centre].flatten(0, 1)
+        size = [-(-side // 2) for side in whole.shape[-2:]]
+        half = F.interpolate(whole, size, mode="bilinear", antialias=True)
         terms["equivariance"] = consistency.equivariance_loss(
             centres, network(half).maps.float(), hot, reduction=config.reduction
         )

@@ -16,7 +16,7 @@ from myst_nb import glue as myst_glue
 from myst_nb.core.variables import format_plain_text
 
 import tccam.notebook
-from tccam import viz
+from tccam import metrics, notebook, viz
 from tccam.errors import TccamError
 from tccam.notebook import glue, glue_comparisons, table, versions
 from tccam.study import compare
@@ -114,6 +114,29 @@ def test_comparisons_are_glued_by_name_and_place():
     assert re.fullmatch(r"\+0\.103.\(\+0\.0\d\d.to.\+0\.1\d\d\).\*", clear)
     assert re.fullmatch(r"0\.000.\(−0\.\d{3}.to.\+0\.\d{3}\)", unclear)
     assert len(texts) == 4
+
+
+def test_one_seed_is_never_a_star():
+    assert "*" not in notebook.difference(metrics.interval([0.3]))
+    rows = [row for row in a_study()["rows"] if row["seed"] == 0]
+    assert not any(found.clear for found in compare(a_study() | {"rows": rows}, "iou_argmax"))
+
+
+def test_two_comparisons_of_one_name_are_refused():
+    found = compare(a_study(), "iou_argmax")
+    with pytest.raises(TccamError, match="two of them are called x_puzzle_plain_16"):
+        glue_comparisons("x", [*found, found[0]])
+
+
+def test_more_arms_than_colours_are_all_drawn():
+    points = [
+        {"arm": str(k), "seed": 0, "threshold": 0.5, "iou": k / 9, "precision": 1, "recall": 1}
+        for k in range(9)
+    ]
+    axes = Figure().subplots(1, 2)
+    viz.curves(axes, points, {str(k): str(k) for k in range(9)})
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes[0].lines}
+    assert len(looks) == 9
 
 
 def test_table_escapes_and_refuses_ragged_rows():

@@ -140,6 +140,13 @@ def test_equivariance_adds_a_quarter_of_a_picture_and_its_term(flows: FlowStore)
     assert (seen[1] - F.avg_pool2d(seen[0], 2)).abs().mean() < 0.2 * seen[0].std()
 
 
+def test_equivariance_takes_pictures_of_odd_size() -> None:
+    config = TrainConfig(gamma=1.0, batch=3)
+    images = torch.rand(3, 1, 3, 49, 65)
+    terms = objective(make_network().eval(), Batch(images, torch.arange(3)[:, None]), config)
+    assert terms["equivariance"].isfinite()
+
+
 def test_terms_equal_their_plain_formulation(flows: FlowStore) -> None:
     config = replace(CONFIG, window=3, validity="visible", centre_in=True, fusion="mean")
     network, batch = make_network().eval(), make_batch(config, flows)

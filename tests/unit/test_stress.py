@@ -127,7 +127,7 @@ def flow_errors(clip: BeltClip, assisted: bool) -> tuple[float, float]:
 @pytest.mark.parametrize("motion", ["constant", "varying", "accelerating", "stop-and-go", "jitter"])
 def test_motion_that_varies_in_time_alone_breaks_no_flow(motion):
     negated, dis = flow_errors(clip(motion=motion, variation=0.9), assisted=True)
-    assert negated < 0.01
+    assert negated == 0  # one shift for all points: on whose grid it lies does not matter
     assert dis < 0.5
 
 

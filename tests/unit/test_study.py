@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,7 +125,7 @@ class TestPlan:
     def test_the_slips_together_are_the_faithful_variant(self) -> None:
         study = STUDIES["slips"]
         arms = {arm.facts["arm"]: arm.config for arm in study.runs() if arm.facts["seed"] == 0}
-        preset = TrainConfig.preset("fast", "both", "faithful", batch=8)
+        preset = TrainConfig.preset("fast", "both", "faithful", batch=12)
         for field in fields(TrainConfig):
             if field.name not in ("data", "output_stride", "steps", "threads"):
                 faithful = getattr(arms["faithful"], field.name)
@@ -354,6 +355,10 @@ class TestRecord:
         run(replace(TINY, curves=True), folder, **stores(whole), progress=False)
         recorded = load("tiny", folder)
         assert len(recorded["curves"]) == len(recorded["rows"]) * len(CURVE)
+        again = tmp_path / "again"
+        shutil.copytree(folder, again)
+        run(TINY, again, **stores(whole), progress=False)
+        assert load("tiny", again)["curves"] == []  # those of another run are gone
         row, first = recorded["rows"][0], recorded["curves"][: len(CURVE)]
         assert [point["threshold"] for point in first] == list(CURVE)
         assert all(point[fact] == row[fact] for point in first for fact in COLUMNS[:4])
