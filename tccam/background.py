@@ -136,8 +136,9 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
     .. math:: g_{tc} = \operatorname{median}_p \frac{f_{tc}(p)}{b_c(p)}, \qquad b_{tc} = g_{tc} b_c
 
     It follows drift and flicker and swallows no object, since it looks at one frame at a time. It
-    does not follow a single lamp of several, nor shadows, nor a camera that moves; an object that
-    covers most of the picture breaks it.
+    does not follow a single lamp of several, nor shadows, nor a camera that moves. An object that
+    covers most of the picture breaks it, and so do pixels that are nearly black or saturated, if they
+    are most of the picture: every pixel has a vote.
 
     Args:
         frames: uint8 or float (T, 3, H, W), grey levels.
