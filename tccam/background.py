@@ -137,8 +137,8 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
 
     It follows drift and flicker and swallows no object, since it looks at one frame at a time. It
     does not follow a single lamp of several, nor shadows, nor a camera that moves. An object that
-    covers most of the picture breaks it, and so do pixels that are nearly black or saturated, if they
-    are most of the picture: every pixel has a vote.
+    covers most of the picture breaks it, and so do nearly black or saturated pixels where they are
+    the most: every pixel has a vote.
 
     Args:
         frames: uint8 or float (T, 3, H, W), grey levels.
