@@ -32,7 +32,15 @@ from tccam.network import CamNet, CamOutput
 from tccam.training import FrameSet
 
 DATA = BeltConfig(
-    height=48, width=64, frames=16, train=1, validation=1, test=2, speed=5.0, lead_in=6
+    height=48,
+    width=64,
+    frames=16,
+    train=1,
+    validation=1,
+    test=2,
+    speed=5.0,
+    lead_in=6,
+    motion="jitter",  # every step is another: a chain that takes the wrong one is found out
 )
 BELT = SyntheticBelt(DATA)
 Flows = list[tuple[Tensor, Tensor]]
