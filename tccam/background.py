@@ -137,8 +137,8 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
 
     It follows drift and flicker and swallows no object, since it looks at one frame at a time. It
     does not follow a single lamp of several, nor shadows, nor a camera that moves. An object that
-    covers most of the picture breaks it, and so do nearly black or saturated pixels where they are
-    the most: every pixel has a vote.
+    covers most of the picture breaks it. Pixels whose background is nearly black (below 16) or
+    nearly saturated (above 239) have no vote; where a channel has no other pixel, its gain is 1.
 
     Args:
         frames: uint8 or float (T, 3, H, W), grey levels.
@@ -160,9 +160,9 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
     _check(frames, background)
     _check_finite(frames=frames, background=background)
     base = background.float()
-    # Where the background is black its gain is not seen; one grey level keeps the ratio finite.
-    ratio = frames.float() / base.clamp_min(1.0)
-    gain = ratio.flatten(2).median(2).values[..., None, None]  # (T, 3, 1, 1)
+    votes = (base >= 16) & (base < 240)
+    ratio = torch.where(votes, frames.float() / base.clamp_min(1.0), torch.nan)
+    gain = ratio.flatten(2).nanmedian(2).values.nan_to_num(1.0)[..., None, None]  # (T, 3, 1, 1)
     return gain * base
 
 

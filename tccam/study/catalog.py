@@ -70,13 +70,15 @@ _BASELINES = replace(
     arms={
         **{name: _ARMS[name] for name in ("plain", "plain, control", "temporal")},
         "plain, longer": {"method": "plain", "steps": 720},
+        "equivariance, control": {"method": "plain", "gamma": 0.0},
         "equivariance": {"method": "plain", "gamma": 6.0},
         "temporal, zero flow": _ARMS["temporal, zero flow"],
         "temporal, shuffled flow": {"method": "temporal", "flow": "shuffled"},
     },
     pairs={
         "longer": ("plain, longer", "plain"),
-        "equivariance": ("equivariance", "plain"),
+        "equivariance": ("equivariance", "equivariance, control"),
+        "small pictures": ("equivariance, control", "plain"),
         "temporal": ("temporal", "plain, control"),
         "zero flow": ("temporal, zero flow", "plain, control"),
         "shuffled flow": ("temporal, shuffled flow", "plain, control"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tccam import consistency, puzzle, temporal
 from tccam.training.batches import Batch
@@ -108,12 +112,28 @@ def objective(
             reduction=config.reduction,
         )
         loss = loss + weight * config.beta * terms["temporal"]
-    if config.gamma:
+    if config.gamma is not None:
         whole = images[:, centre].flatten(0, 1)
         size = [-(-side // 2) for side in whole.shape[-2:]]
         half = F.interpolate(whole, size, mode="bilinear", antialias=True)
+        with _unrecorded(network):  # inference never sees a small picture
+            halved = network(half).maps.float()
         terms["equivariance"] = consistency.equivariance_loss(
-            centres, network(half).maps.float(), hot, reduction=config.reduction
+            centres, halved, hot, reduction=config.reduction
         )
         loss = loss + weight * config.gamma * terms["equivariance"]
     return {"loss": loss, **terms}
+
+
+@contextmanager
+def _unrecorded(network: nn.Module) -> Iterator[None]:
+    """Passes leave no trace in the running statistics of batch normalisation."""
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

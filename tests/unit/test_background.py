@@ -549,13 +549,20 @@ def test_relight_finds_the_gain_of_every_frame_and_channel(gains):
 
 
 def test_relight_by_hand():
-    base = torch.tensor([10.0, 20.0, 40.0]).view(1, 1, 3).expand(3, 1, 3)
-    frame = torch.tensor([20.0, 60.0, 40.0]).view(1, 1, 3).expand(3, 1, 3)  # ratios 2, 3, 1
-    assert bg.relight(frame[None], base)[0, 0, 0].tolist() == [20.0, 40.0, 80.0]
+    base = torch.tensor([20.0, 40.0, 60.0]).view(1, 1, 3).expand(3, 1, 3)
+    frame = torch.tensor([40.0, 120.0, 60.0]).view(1, 1, 3).expand(3, 1, 3)  # ratios 2, 3, 1
+    assert bg.relight(frame[None], base)[0, 0, 0].tolist() == [40.0, 80.0, 120.0]
 
 
-def test_relight_survives_a_black_background():
-    assert bg.relight(torch.zeros(2, 3, 4, 4), torch.zeros(3, 4, 4)).abs().max() == 0
+@pytest.mark.parametrize("level", [0.0, 15.0, 240.0, 255.0])
+def test_pixels_that_are_black_or_saturated_do_not_vote(level):
+    base = torch.full((3, 8, 10), level)
+    base[:, :, :3] = 100.0
+    frames = (1.5 * base).clamp(max=255.0)[None]
+    found = bg.relight(frames, base)
+    assert torch.equal(found, 1.5 * base[None])
+    # Where none has a vote, the light is taken as it was.
+    assert torch.equal(bg.relight(frames[..., 3:], base[:, :, 3:])[0], base[:, :, 3:])
 
 
 def test_relight_refuses_what_does_not_fit():

@@ -140,6 +140,20 @@ def test_equivariance_adds_a_quarter_of_a_picture_and_its_term(flows: FlowStore)
     assert (seen[1] - F.avg_pool2d(seen[0], 2)).abs().mean() < 0.2 * seen[0].std()
 
 
+def test_small_pictures_leave_the_running_statistics_alone(flows: FlowStore) -> None:
+    config = replace(CONFIG, method="plain")
+    networks, batch = [make_network().train() for _ in range(3)], make_batch(config, flows)
+    terms = [
+        objective(network, batch, replace(config, gamma=gamma))
+        for network, gamma in zip(networks, (None, 0.0, 3.0), strict=True)
+    ]
+    assert all(torch.equal(statistics(n), statistics(networks[0])) for n in networks)
+    assert not torch.equal(statistics(networks[0]), statistics(make_network()))
+    # The control computes the term and asks nothing of it.
+    assert terms[1]["equivariance"] == terms[2]["equivariance"] > 0
+    assert terms[1]["loss"] == terms[0]["loss"] < terms[2]["loss"]
+
+
 def test_equivariance_takes_pictures_of_odd_size() -> None:
     config = TrainConfig(gamma=1.0, batch=3)
     images = torch.rand(3, 1, 3, 49, 65)
