@@ -63,8 +63,8 @@ class TrainConfig:
         alpha: weight of the spatial term.
         beta: weight of the temporal term.
         gamma: weight of the equivariance term, for comparison: the maps of the picture at half its
-            size, see :func:`tccam.consistency.equivariance_loss`; None for none. 0 is its control: the
-            small pictures pass the network, and nothing is asked of them.
+            size, see :func:`tccam.consistency.equivariance_loss`; None for none. 0 is its control:
+            the small pictures pass the network, and nothing is asked of them.
         ramp: share of the steps over which the weights rise linearly from 0.
         pieces: tiles of a picture.
         level: what the spatial term compares, see :func:`tccam.puzzle.spatial_loss`.
