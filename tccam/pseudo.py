@@ -52,15 +52,15 @@ def grabcut(
         image: uint8 (3, H, W), RGB.
         scores: float (H, W) in [0, 1].
         level: threshold of the mask to start from.
-        sure: least score of a pixel that must be object.
-        never: scores below this cannot be object.
+        sure: least score of a pixel that must be object; ``level`` where that is higher.
+        never: scores below this cannot be object; ``level`` where that is lower.
         rounds: of colour models and cut.
 
     Returns:
         bool (H, W); nothing where no score reaches ``level``. The same in every call.
 
     Raises:
-        TccamError: if shapes or dtypes do not fit, or not never ≤ level ≤ sure.
+        TccamError: if shapes or dtypes do not fit, or not 0 ≤ never ≤ sure.
 
     Source:
         Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004.
@@ -76,13 +76,13 @@ def grabcut(
     _check(image, scores)
     if image.dtype != torch.uint8:
         raise TccamError(f"image: expected uint8, got {image.dtype}")
-    if not 0 <= never <= level <= sure:
-        raise TccamError(f"level: expected never={never} ≤ level ≤ sure={sure}, got {level}")
+    if not 0 <= never <= sure:
+        raise TccamError(f"never: expected 0 ≤ never ≤ sure={sure}, got {never}")
     start = np.full(scores.shape, cv2.GC_BGD, np.uint8)
     values = scores.numpy()
     start[values >= never] = cv2.GC_PR_BGD
     start[values >= level] = cv2.GC_PR_FGD
-    start[values >= sure] = cv2.GC_FGD
+    start[values >= max(sure, level)] = cv2.GC_FGD
     found = values >= level
     if not found.any() or found.all():  # GrabCut needs two sides
         return torch.from_numpy(found)
@@ -280,6 +280,7 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits of *illegal*, float (B, H, W), of pictures, float (B, 3, H, W)."""
         logits = self.head(self.features(F.avg_pool2d(images, 2)))
+        # It trains through this enlargement and so learns where a cell lies; a CAM must be told.
         return F.interpolate(logits, images.shape[-2:], mode="bilinear")[:, 0]
 
 
@@ -336,9 +337,12 @@ def train_segmenter(
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.steps)
     for _ in tqdm(range(config.steps), desc="segmenter", disable=not progress):
-        share = config.batch // len(halves)
+        shares = [(config.batch + k) // len(halves) for k in range(len(halves))]
         index = torch.cat(
-            [half[torch.randint(len(half), (share,), generator=draws)] for half in halves]
+            [
+                half[torch.randint(len(half), (share,), generator=draws)]
+                for half, share in zip(halves, shares, strict=True)
+            ]
         )
         images, truth = pictures[index], masks[index]
         gain = 1 + config.jitter * (2 * torch.rand(len(index), 1, 1, 1, generator=draws) - 1)

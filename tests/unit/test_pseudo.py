@@ -215,9 +215,18 @@ def test_refinement_refuses_what_does_not_fit(image: Tensor, field: Tensor, mess
             refine()
 
 
-def test_grabcut_refuses_levels_out_of_order() -> None:
-    with pytest.raises(TccamError, match=r"never=0\.02 ≤ level ≤ sure=0\.8, got 0\.9"):
-        grabcut(scene(), scores(), 0.9)
+def test_grabcut_takes_any_level() -> None:
+    image, field = scene(*BOXES), scores()
+    for level in (0.0, 0.01, 0.95, 1.1):
+        start = field >= level
+        found = grabcut(image, field, level)
+        assert (found | ~start)[field >= max(level, 0.8)].all()  # sure is kept
+        assert not found[(field < 0.02) & ~start].any()  # never is never
+
+
+def test_grabcut_refuses_what_has_no_order() -> None:
+    with pytest.raises(TccamError, match=r"never: expected 0 ≤ never ≤ sure=0\.8, got 0\.9"):
+        grabcut(scene(), scores(), 0.9, never=0.9)
     with pytest.raises(TccamError, match=r"image: expected uint8"):
         grabcut(scene().float(), scores(), 0.5)
 
@@ -250,6 +259,15 @@ def test_a_student_learns_what_it_is_shown() -> None:
     assert frame_iou(found >= 0.5, masks)[:6].mean() > 0.7
     untrained = segment(Segmenter().eval(), pictures) >= 0.5
     assert frame_iou(untrained, masks)[:6].mean() < 0.5
+
+
+def test_a_batch_of_odd_size_is_filled() -> None:
+    data = lesson()
+    with_odd = weights(SegmentConfig(steps=2, batch=5), *data)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(with_odd, weights(SegmentConfig(steps=2, batch=4), *data), strict=True)
+    )
 
 
 def test_seeds_name_students_even_side_by_side() -> None:
