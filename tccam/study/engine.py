@@ -172,10 +172,19 @@ def verify(
     for arm in (runs[(first + k * 7919) % len(runs)] for k in range(count)):
         name = _name(facts, arm.facts)
         found = score(arm, store, flows)
-        for column in found.keys() & rows[name].keys() - {"seconds", "curve"}:
-            was, value = rows[name][column], found[column]
+        numbers = {
+            column: (rows[name][column], found[column])
+            for column in sorted(found.keys() & rows[name].keys() - {"seconds"})
+        }
+        points = [point for point in recorded["curves"] if _name(facts, point) == name]
+        for curve, values in zip(Curve._fields, found["curve"], strict=True):
+            numbers |= {
+                f"{curve} at {point['threshold']}": (point[curve], value)
+                for point, value in zip(points, values, strict=False)  # not all studies keep them
+            }
+        for what, (was, value) in numbers.items():
             if not (abs(value - was) <= tolerance or (math.isnan(value) and math.isnan(was))):
-                lines.append(f"{study.name}, {name}: {column} was {was}, is {value}")
+                lines.append(f"{study.name}, {name}: {what} was {was}, is {value}")
     return lines
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
-from tccam import metrics
+from tccam import metrics, puzzle
 from tccam.cli import main
 from tccam.data import BeltConfig, SyntheticBelt
 from tccam.data.flows import FlowStore
@@ -101,6 +102,14 @@ class TestPlan:
                     assert value == changes.get(field, asdict(study.base)[field]), field
         assert study.name == name
         assert {arm.config.seed for arm in study.runs()} == set(range(study.seeds))
+
+    @pytest.mark.parametrize("name", STUDIES)
+    def test_every_run_can_start(self, name: str) -> None:
+        for config in {arm.config for arm in STUDIES[name].runs()}:
+            sides = config.data.height, config.data.width
+            tiles = puzzle.tile(torch.zeros(1, 1, *sides), config.pieces)
+            whole = all(side % config.output_stride == 0 for side in tiles.shape[-2:])
+            assert whole or not config.spatial
 
     @pytest.mark.parametrize("name", STUDIES)
     def test_pairs_are_run_on_the_same_clips(self, name: str) -> None:
@@ -396,6 +405,25 @@ class TestVerify:
             writer.writerows(rows)
         (line,) = verify(TINY, tmp_path, **stores(whole))
         assert re.search(r"^tiny, arm .* seed \d: iou_oracle was .*, is ", line)
+
+    def test_a_curve_that_is_not_what_the_library_computes(
+        self, whole: Path, tmp_path: Path
+    ) -> None:
+        study = replace(TINY, curves=True)
+        path = run(study, tmp_path, **stores(whole), progress=False)
+        assert verify(study, tmp_path, **stores(whole)) == []
+        path = path.with_name("tiny-curves.csv")
+        with path.open(newline="") as file:
+            points = list(csv.DictReader(file))
+        for point in points:
+            if point["threshold"] == str(CURVE[3]):
+                point["recall"] = str(float(point["recall"]) - 0.001)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(points[0]))
+            writer.writeheader()
+            writer.writerows(points)
+        (line,) = verify(study, tmp_path, **stores(whole))
+        assert re.search(rf"seed \d: recall at {CURVE[3]} was .*, is ", line)
 
     def test_another_study(self, whole: Path) -> None:
         with pytest.raises(TccamError, match="tiny: the record holds other runs"):
