@@ -37,12 +37,14 @@ __all__ = [
     "static_share",
     "streaming_median",
     "subtract",
+    "weber",
 ]
 
 #: The ways to treat a background, for :func:`remove` and :func:`clean`.
-METHODS = ("none", "subtract", "divide", "mask", "ratio")
+METHODS = ("none", "subtract", "divide", "weber", "mask", "ratio")
 
-#: Grey levels that :func:`divide` adds to the background before it divides.
+#: Grey levels that :func:`divide` adds to the background before it divides, and below which
+#: :func:`weber` takes it for as dark as that.
 OFFSET = 8.0
 
 _STRIP = 2**14  # values in a strip of the median: a clip of 60 frames then fits in a cache of 1 MB
@@ -334,8 +336,8 @@ def clean(
 
     Example:
         >>> frame, background = torch.full((3, 2, 2), 154.0), torch.full((3, 2, 2), 100.0)
-        >>> {m: round(float(clean(frame, background, m).max()), 3) for m in METHODS}
-        {'none': 0.604, 'subtract': 0.212, 'divide': 0.5, 'mask': 0.0, 'ratio': 0.426}
+        >>> {m: round(float(clean(frame, background, m).max()), 3) for m in METHODS if m != "mask"}
+        {'none': 0.604, 'subtract': 0.212, 'divide': 0.5, 'weber': 0.54, 'ratio': 0.426}
     """
     _check(frames, background)
     _check_method(method)
@@ -345,8 +347,10 @@ def clean(
         return _cut(frames, foreground(frames, background, threshold))
     if method == "ratio":  # the trap of `divide`, for the chapter that measures what it costs
         return frames.float() / (background.float() + OFFSET) - 1
-    difference = frames.float() - background.float()
-    return difference / (background.float() + OFFSET if method == "divide" else 255)
+    difference, base = frames.float() - background.float(), background.float()
+    if method == "subtract":
+        return difference / 255
+    return difference / (base + OFFSET if method == "divide" else base.clamp_min(OFFSET))
 
 
 def remove(
@@ -357,9 +361,9 @@ def remove(
     Args:
         frames: uint8 or float, (T, 3, H, W) or one frame (3, H, W), grey levels.
         background: (3, H, W), or (T, 3, H, W) with one for each frame, grey levels.
-        method: one of :data:`METHODS`: "subtract", "divide", "mask", each a function here, or
-            "none", which leaves the background in, as ``frame / 255``, or "ratio", the trap that
-            :func:`divide` warns of, ``frame / (background + 8) − 1``.
+        method: one of :data:`METHODS`: "subtract", "divide", "weber", "mask", each a function
+            here, or "none", which leaves the background in, as ``frame / 255``, or "ratio", the
+            trap that :func:`divide` warns of, ``frame / (background + 8) − 1``.
         threshold: see :func:`foreground`.
 
     Returns:
@@ -416,7 +420,8 @@ def divide(frames: Tensor, background: Tensor, threshold: float | None = None) -
         = \frac{f - b}{b + 8} \cdot \left(1 + \frac{8\,(g - 1)}{g b + 8}\right),
 
     the same for every g but for the last term, which is −4% at g = ½ and b = 200. The offset of 8
-    keeps the noise of dark pixels finite.
+    keeps the noise of dark pixels finite. On a dark belt the last term grows, and with it a trace
+    of the camera's white balance on bright objects, which :func:`weber` does not leave.
 
     **The trap.** ``frame / (background + 8) − 1`` looks like the same thing. It is
     ``(frame − background − 8) / (background + 8)``: lower by ``8 / (background + 8)`` at every
@@ -439,6 +444,34 @@ def divide(frames: Tensor, background: Tensor, threshold: float | None = None) -
         tensor([0.5000, 0.5000])
     """
     return remove(frames, background, "divide", threshold)
+
+
+def weber(frames: Tensor, background: Tensor, threshold: float | None = None) -> Removed:
+    r"""Weber contrast: ``(frame − background) / max(background, 8)``.
+
+    As :func:`divide`, but the camera's gain cancels to the last digit wherever the background has
+    at least 8 grey levels, in front of both cameras. What neither can cancel is light that a sensor
+    clips at 255.
+
+    Args:
+        frames: uint8 or float, (T, 3, H, W) or (3, H, W), grey levels.
+        background: (3, H, W) or (T, 3, H, W), grey levels.
+        threshold: see :func:`foreground`.
+
+    Returns:
+        Frames in [−1, 32), exactly 0 where a frame equals the background, and the foreground.
+
+    Raises:
+        TccamError: if the shapes or dtypes do not fit.
+
+    Example:
+        >>> frame, background = torch.full((1, 3, 2, 2), 150.0), torch.full((3, 2, 2), 100.0)
+        >>> weber(frame, background).frames[0, 0, 0]
+        tensor([0.5000, 0.5000])
+        >>> weber(0.2 * frame, 0.2 * background).frames[0, 0, 0]  # with less light
+        tensor([0.5000, 0.5000])
+    """
+    return remove(frames, background, "weber", threshold)
 
 
 def mask(frames: Tensor, background: Tensor, threshold: float | None = None) -> Removed:

@@ -150,8 +150,13 @@ class BeltConfig:
 
     @classmethod
     def mixed(cls, **changes: Any) -> BeltConfig:
-        """The belt where legal objects stand out as much as illegal ones, and are as many."""
-        return replace(cls(opacity=0.9, legal=0.7, legal_run=2, objects=4.0), **changes)
+        """The belt where legal objects stand out as much as illegal ones, and are as many.
+
+        Its lamps are weak. An opaque object mirrors a strong lamp where its camera has one, and a
+        classifier then reads the camera there.
+        """
+        belt = cls(opacity=0.9, legal=0.7, legal_run=2, objects=4.0, glint=0.1)
+        return replace(belt, **changes)
 
     @classmethod
     def parts(cls, **changes: Any) -> BeltConfig:

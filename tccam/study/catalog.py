@@ -58,7 +58,7 @@ _MIXED = replace(
     _ABLATION,
     name="mixed",
     question="The ablation where legal objects are as opaque and as many as illegal ones.",
-    base=TrainConfig(data=BeltConfig.mixed(glint=0.9, test=12), steps=240, threads=1),
+    base=TrainConfig(data=BeltConfig.mixed(test=12), steps=240, threads=1),
     curves=True,
 )
 
@@ -119,7 +119,7 @@ _SLIPS = Study(
         *({"width": "192", "arm": arm} for arm in (*_SLIP_ARMS, "faithful", *_CHOICES)),
     ),
     base=TrainConfig(
-        data=BeltConfig.mixed(glint=0.9, test=12),
+        data=BeltConfig.mixed(test=12),
         method="both",
         steps=240,
         batch=12,  # in whole shares of two classes and of three
@@ -183,7 +183,7 @@ _FAST = Study(
     seeds=3,
     curves=True,
     base=TrainConfig(
-        data=BeltConfig.mixed(glint=0.9, frames=48, train=16, validation=4, test=6),
+        data=BeltConfig.mixed(frames=48, train=16, validation=4, test=6),
         steps=80,
         batch=9,
         warmup=10,
@@ -224,7 +224,7 @@ _GAITS = Study(
         "stride": {"16": {"output_stride": 16}},
     },
     base=TrainConfig(
-        data=BeltConfig.mixed(glint=0.9, test=12), method="temporal", steps=240, batch=9, threads=1
+        data=BeltConfig.mixed(test=12), method="temporal", steps=240, batch=9, threads=1
     ),
 )
 

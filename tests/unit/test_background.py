@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tccam import background as bg
@@ -250,7 +252,7 @@ def test_removal_by_hand():
 def test_what_is_background_becomes_exactly_zero():
     behind = torch.randint(0, 256, (3, 16, 16)).float()
     frames = behind.expand(4, 3, 16, 16)
-    for method in ("subtract", "divide", "mask"):
+    for method in ("subtract", "divide", "weber", "mask"):
         removed = bg.remove(frames, behind, method)
         assert (removed.frames == 0).all()
         assert not removed.foreground.any()
@@ -292,6 +294,22 @@ def test_divide_cancels_a_gain_up_to_the_offset(strength):
     assert (trap(dimmed_behind, dimmed_behind) - trap(behind, behind)).abs().max() > 0.005
 
 
+@given(level=st.floats(8, 200), share=st.floats(0.05, 1.2), strength=st.floats(0.05, 4))
+def test_weber_cancels_a_gain_to_the_last_digit(level, share, strength):
+    behind = torch.full((3, 2, 2), max(level, 8 / strength))
+    frame = share * behind
+    found = bg.weber(frame[None], behind).frames[0]
+    torch.testing.assert_close(found, torch.full_like(found, share - 1), rtol=1e-5, atol=1e-5)
+    dimmed = bg.clean(strength * frame, strength * behind, "weber")
+    torch.testing.assert_close(dimmed, found, rtol=1e-5, atol=1e-5)
+
+
+def test_weber_keeps_dark_pixels_finite():
+    dark = torch.tensor([0.0, 4.0, 8.0, 16.0]).expand(3, 1, 4)
+    found = bg.clean(dark + 8, dark, "weber")
+    assert found[0, 0].tolist() == [1.0, 1.0, 1.0, 0.5]
+
+
 def test_mask_keeps_objects_and_nothing_else():
     frames, _, truth = belt(20)
     removed = bg.mask(frames, truth)
@@ -303,7 +321,12 @@ def test_mask_keeps_objects_and_nothing_else():
 
 def test_one_name_for_each_way():
     frames, _, truth = belt(12)
-    functions = {"subtract": bg.subtract, "divide": bg.divide, "mask": bg.mask}
+    functions = {
+        "subtract": bg.subtract,
+        "divide": bg.divide,
+        "weber": bg.weber,
+        "mask": bg.mask,
+    }
     assert set(functions) | {"none", "ratio"} == set(bg.METHODS)
     for method in bg.METHODS:
         removed = bg.remove(frames, truth, method)
