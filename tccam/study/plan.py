@@ -28,10 +28,12 @@ class Arm:
         facts: the columns of the results that tell it from the others: "arm", one for each axis,
             "seed".
         config: what is trained.
+        swapped: whether it is also tried with the cameras exchanged.
     """
 
     facts: Mapping[str, Any]
     config: TrainConfig
+    swapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Study:
         skipped: facts of runs that are left out, such as {"stride": "4", "arm": "both, DIS flow"}.
         curves: whether the scores at every threshold are recorded too, see
             :class:`tccam.inference.Curve`.
+        swapped: whether "accuracy_swapped" is recorded too: the accuracy on the test clips with
+            the rails, light and white balance of the other camera. A network that looks at objects
+            does not mind.
 
     Raises:
         TccamError: if an arm, an axis or a comparison names what does not exist.
@@ -80,6 +85,7 @@ class Study:
     base: TrainConfig = field(default_factory=lambda: TrainConfig(threads=1))
     skipped: tuple[Mapping[str, str], ...] = ()
     curves: bool = False
+    swapped: bool = False
 
     def __post_init__(self) -> None:
         known = {f.name for f in fields(TrainConfig)}
@@ -107,7 +113,8 @@ class Study:
                 changes: dict[str, Any] = {"seed": seed, "data.seed": FRESH + seed}
                 for axis, label in place.items():
                     changes |= self.axes[axis][label]
-                found.append(Arm(facts, _changed(self.base, {**changes, **own})))
+                config = _changed(self.base, {**changes, **own})
+                found.append(Arm(facts, config, self.swapped))
         return sorted(found, key=lambda run: repr(run.config.data))
 
 

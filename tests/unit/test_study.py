@@ -24,7 +24,7 @@ from tccam.cli import main
 from tccam.data import BeltConfig, SyntheticBelt
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
-from tccam.inference import CURVE, Report, choose_threshold, evaluate
+from tccam.inference import CURVE, Report, accuracy, choose_threshold, evaluate
 from tccam.store import RunStore
 from tccam.study import STUDIES, Study, compare, engine, load, plan, run, verify
 from tccam.training import TrainConfig, fit, run_key
@@ -374,6 +374,25 @@ class TestRecord:
         assert max(point["iou"] for point in first) <= row["iou_oracle"] + 1e-4
         recall = [point["recall"] for point in first]
         assert recall == sorted(recall, reverse=True)
+
+    def test_the_cameras_are_exchanged_when_asked_for(self, whole: Path, tmp_path: Path) -> None:
+        own = stores(tmp_path)
+        before = run(TINY, tmp_path, **own, progress=False).read_text(encoding="utf-8")
+        trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/weights*")}
+        assert trained
+        study = replace(TINY, swapped=True)
+        run(study, tmp_path, **own, progress=False)
+        assert trained == {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/weights*")}
+        rows = load("tiny", tmp_path)["rows"]
+        arm = study.runs()[0]
+        row = next(r for r in rows if all(str(r[k]) == str(v) for k, v in arm.facts.items()))
+        network = fit(arm.config, **own, progress=False).network
+        exchanged = SyntheticBelt(replace(arm.config.data, swap_backgrounds=True))
+        expected = accuracy(network, exchanged.test, arm.config.background)
+        assert row["accuracy_swapped"] == round(expected, 5)
+        # A study that does not ask gets the columns that it had.
+        again = run(TINY, tmp_path, **own, progress=False).read_text(encoding="utf-8")
+        assert again == before
 
     def test_torn_curves_are_named(self, whole: Path, tmp_path: Path) -> None:
         for file in ("tiny.csv", "tiny.json"):
