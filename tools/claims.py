@@ -70,15 +70,13 @@ GROUPS = {
     "facts": Group("Basics", 3),
 }
 #: Chapters that claims may wait for, and what they are about. Nobody waits for one that is there.
-TO_COME = {
-    "reproduction": "reproduction",
-    "inference-time": "inference time",
-    "other-industries": "other industries",
-}
+TO_COME = {"your-own-video": "your own video"}
 SCORES = {
     "iou_argmax": "IoU by argmax",
     "iou_threshold": "IoU at the threshold",
     "pxap": "PxAP",
+    "recall": "recall at the threshold",
+    "precision": "precision at the threshold",
     "energy_outside": "energy outside objects",
 }
 SIDES = {"positive": "more than 0", "negative": "less than 0", "none": "no difference"}

@@ -251,6 +251,15 @@ def _parsed(directive: SphinxDirective, text: str) -> list[nodes.Node]:
     return list(section.children)
 
 
+def set_minus(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Numbers that the prose quotes from cells get a minus where Python writes a hyphen."""
+    for node in doctree.findall(nodes.inline):
+        if "pasted-text" in node["classes"]:
+            for text in list(node.findall(nodes.Text)):
+                minus = re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
+                text.parent.replace(text, nodes.Text(minus))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("tccam-api", Api)
@@ -260,6 +269,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", use_vendored)
     app.connect("config-inited", without_thebe)
     app.connect("source-read", hide_markers)
+    app.connect("doctree-resolved", set_minus)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-docstring", keep_sentences, priority=400)  # napoleon has 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}

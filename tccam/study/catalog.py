@@ -191,8 +191,10 @@ _FAST = Study(
     seeds=3,
     curves=True,
     base=TrainConfig(
-        data=BeltConfig.mixed(frames=48, train=16, validation=4, test=6),
-        steps=80,
+        data=BeltConfig.mixed(
+            height=96, width=128, speed=7.5, frames=48, train=16, validation=4, test=6
+        ),
+        steps=100,
         batch=9,
         warmup=10,
         threads=1,

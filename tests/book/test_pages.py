@@ -234,6 +234,12 @@ def test_chapter_opens_in_colab_and_binder_and_can_be_downloaded(address, page):
     assert f"/_sources/{notebook}" in files
 
 
+def test_quoted_numbers_have_a_minus(address):
+    quoted = [span.get_text() for page in PAGES for span in soup(page).select(".pasted-text")]
+    assert any("−" in text for text in quoted)
+    assert not [text for text in quoted if re.search(r"(?<![\w.])-[\d.]", text)]
+
+
 def test_every_claim_stands_on_its_page_with_its_verdict(address):
     entries, _ = claims.check()
     blocks = soup("book/claims.html").select(".claim")
