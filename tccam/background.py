@@ -140,7 +140,8 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
     It follows drift and flicker and swallows no object, since it looks at one frame at a time. It
     does not follow a single lamp of several, nor shadows, nor a camera that moves. An object that
     covers most of the picture breaks it. Pixels whose background is nearly black (below 16) or
-    nearly saturated (above 239) have no vote; where a channel has no other pixel, its gain is 1.
+    nearly saturated (from 240), and pixels that the frame clips at 255, have no vote; where a
+    channel has no other pixel, its gain is 1. Of two middle values the median is the lower.
 
     Args:
         frames: uint8 or float (T, 3, H, W), grey levels.
@@ -162,8 +163,8 @@ def relight(frames: Tensor, background: Tensor) -> Tensor:
     _check(frames, background)
     _check_finite(frames=frames, background=background)
     base = background.float()
-    votes = (base >= 16) & (base < 240)
-    ratio = torch.where(votes, frames.float() / base.clamp_min(1.0), torch.nan)
+    votes = (base >= 16) & (base < 240) & (frames < 255)
+    ratio = torch.where(votes, frames.float() / base, torch.nan)
     gain = ratio.flatten(2).nanmedian(2).values.nan_to_num(1.0)[..., None, None]  # (T, 3, 1, 1)
     return gain * base
 
@@ -421,7 +422,7 @@ def divide(frames: Tensor, background: Tensor, threshold: float | None = None) -
 
     the same for every g but for the last term, which is −4% at g = ½ and b = 200. The offset of 8
     keeps the noise of dark pixels finite. On a dark belt the last term grows, and with it a trace
-    of the camera's white balance on bright objects, which :func:`weber` does not leave.
+    of the camera's white balance on bright objects; :func:`weber` leaves less of it.
 
     **The trap.** ``frame / (background + 8) − 1`` looks like the same thing. It is
     ``(frame − background − 8) / (background + 8)``: lower by ``8 / (background + 8)`` at every
@@ -449,9 +450,9 @@ def divide(frames: Tensor, background: Tensor, threshold: float | None = None) -
 def weber(frames: Tensor, background: Tensor, threshold: float | None = None) -> Removed:
     r"""Weber contrast: ``(frame − background) / max(background, 8)``.
 
-    As :func:`divide`, but the camera's gain cancels to the last digit wherever the background has
-    at least 8 grey levels, in front of both cameras. What neither can cancel is light that a sensor
-    clips at 255.
+    As :func:`divide`, but the camera's gain cancels exactly wherever the background has at least 8
+    grey levels, in front of both cameras. Noise, rounding to bytes, light that is added (glare) and
+    light that a sensor clips at 255 do not cancel.
 
     Args:
         frames: uint8 or float, (T, 3, H, W) or (3, H, W), grey levels.

@@ -280,7 +280,7 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits of *illegal*, float (B, H, W), of pictures, float (B, 3, H, W)."""
         logits = self.head(self.features(F.avg_pool2d(images, 2)))
-        # It trains through this enlargement and so learns where a cell lies; a CAM must be told.
+        # It trains through this enlargement, and so learns where a cell lies.
         return F.interpolate(logits, images.shape[-2:], mode="bilinear")[:, 0]
 
 

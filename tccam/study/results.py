@@ -130,7 +130,7 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether the 95% interval excludes zero. One in twenty does so by chance."""
+        """Whether the 95% interval excludes zero. Without any difference one in twenty does."""
         interval = self.paired.difference
         return interval.low > 0 or interval.high < 0
 

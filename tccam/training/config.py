@@ -63,8 +63,7 @@ class TrainConfig:
         alpha: weight of the spatial term.
         beta: weight of the temporal term.
         gamma: weight of the equivariance term, for comparison: the maps of the picture at half its
-            size, see :func:`tccam.consistency.equivariance_loss`; None for none. 0 is its control:
-            the small pictures pass the network, and nothing is asked of them.
+            size, see :func:`tccam.consistency.equivariance_loss`; 0 for none.
         ramp: share of the steps over which the weights rise linearly from 0.
         pieces: tiles of a picture.
         level: what the spatial term compares, see :func:`tccam.puzzle.spatial_loss`.
@@ -123,7 +122,7 @@ class TrainConfig:
     flip: bool = True
     alpha: float = 2.0
     beta: float = 6.0
-    gamma: float | None = None
+    gamma: float = 0.0
     ramp: float = 0.5
     pieces: int = 4
     level: Level = "raw"
@@ -210,12 +209,10 @@ class TrainConfig:
         limits: dict[str, tuple[float, float]] = {
             "steps": (1, 10**9), "window": (3, 10**6), "accumulate": (1, 10**6), "lr": (0, whole),
             "momentum": (0, 1), "weight_decay": (0, 1), "warmup": (0, 10**9), "power": (0, 100),
-            "clip_norm": (0, whole), "alpha": (0, whole), "beta": (0, whole),
+            "clip_norm": (0, whole), "alpha": (0, whole), "beta": (0, whole), "gamma": (0, whole),
             "ramp": (0, 1), "pieces": (1, 10**6), "validate_every": (0, 10**9), "seed": (0, 2**40),
             "threads": (1, 4096), "batch": (1, 10**6),
         }  # fmt: skip
-        if self.gamma is not None:
-            limits["gamma"] = (0, whole)
         check_limits(self, limits)
         if len(self.jitter) != 4 or not all(0 <= share <= 1 for share in self.jitter):
             raise TccamError(

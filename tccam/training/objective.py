@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tccam import consistency, puzzle, temporal
 from tccam.training.batches import Batch
@@ -112,7 +111,7 @@ def objective(
             reduction=config.reduction,
         )
         loss = loss + weight * config.beta * terms["temporal"]
-    if config.gamma is not None:
+    if config.gamma:
         whole = images[:, centre].flatten(0, 1)
         size = [-(-side // 2) for side in whole.shape[-2:]]
         half = F.interpolate(whole, size, mode="bilinear", antialias=True)
@@ -127,8 +126,11 @@ def objective(
 
 @contextmanager
 def _unrecorded(network: nn.Module) -> Iterator[None]:
-    """Passes leave no trace in the running statistics of batch normalisation."""
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    """Passes leave the running mean and variance of batch normalisation as they are.
+
+    Each pass is normalised by itself, so that without its term it changes nothing.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -220,8 +220,16 @@ def test_grabcut_takes_any_level() -> None:
     for level in (0.0, 0.01, 0.95, 1.1):
         start = field >= level
         found = grabcut(image, field, level)
-        assert (found | ~start)[field >= max(level, 0.8)].all()  # sure is kept
+        assert found[field >= max(level, 0.8)].all()  # sure is kept
         assert not found[(field < 0.02) & ~start].any()  # never is never
+
+
+def test_what_is_sure_has_to_reach_the_level() -> None:
+    field = torch.full(SIZE, 0.85)  # the belt: enough to be sure, and below the level
+    field[BOXES[1]] = 0.97
+    truth = torch.zeros(SIZE, dtype=torch.bool)
+    truth[BOXES[1]] = True
+    assert torch.equal(grabcut(scene(BOXES[1]), field, 0.95), truth)
 
 
 def test_grabcut_refuses_what_has_no_order() -> None:
