@@ -212,11 +212,15 @@ def test_a_changed_number_of_a_chapter_overturns_a_verdict(copy, tmp_path):
 
 
 def test_nobody_waits_for_a_chapter_that_is_there(copy, tmp_path):
+    waiting = deepcopy(LEDGER)
+    _, make = untested("your-own-video: Later.")
+    make(waiting)
+    assert said(waiting, tmp_path, copy) == []
     shutil.copyfile(
-        ROOT / "notebooks" / "the-belt.ipynb", copy / "notebooks/other-industries.ipynb"
+        ROOT / "notebooks" / "the-belt.ipynb", copy / "notebooks" / "your-own-video.ipynb"
     )
-    (found,) = said(LEDGER, tmp_path, copy)
-    assert "why: it waits for the chapter other-industries, which is there" in found
+    (found,) = said(waiting, tmp_path, copy)
+    assert "why: it waits for the chapter your-own-video, which is there" in found
 
 
 @pytest.fixture
