@@ -444,6 +444,22 @@ class TestVerify:
         (line,) = verify(study, tmp_path, **stores(whole))
         assert re.search(rf"seed \d: recall at {CURVE[3]} was .*, is ", line)
 
+    def test_an_older_record_lacks_scores_that_came_later(
+        self, whole: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "tiny.json").write_bytes((whole / "tiny.json").read_bytes())
+        with (tmp_path / "tiny.csv").open("w", newline="") as file:
+            kept = [column for column in COLUMNS if column not in ("recall", "precision")]
+            writer = csv.DictWriter(file, kept, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(load("tiny", whole)["rows"])
+        assert verify(TINY, tmp_path, **stores(whole)) == []
+        # What the study itself asks for must be there.
+        (line,) = verify(replace(TINY, swapped=True), tmp_path, **stores(whole))
+        assert line.endswith("accuracy_swapped is not recorded")
+        (line,) = verify(replace(TINY, curves=True), tmp_path, **stores(whole))
+        assert line.endswith("0 points of its curves are recorded")
+
     def test_another_study(self, whole: Path) -> None:
         with pytest.raises(TccamError, match="tiny: the record holds other runs"):
             verify(replace(TINY, seeds=3), whole, **stores(whole))
