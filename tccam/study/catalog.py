@@ -258,8 +258,9 @@ _CENTRAL = Study(
         "speed": {str(v): {"data.speed": float(v)} for v in (3, 6, 16)},
         "stride": {str(s): {"output_stride": s} for s in (4, 8, 16, 32)},
     },
+    swapped=True,
     base=TrainConfig(
-        data=BeltConfig.mixed(height=96, width=120, test=12),
+        data=BeltConfig(height=96, width=120, test=12),
         method="temporal",
         steps=240,
         batch=9,

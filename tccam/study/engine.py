@@ -127,7 +127,7 @@ def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
     row["curve"] = [[round(value, 4) for value in line] for line in report.curve]
     row |= {"seconds": round(trained.seconds, 1), "loss": round(float(trained.losses[-1]), 5)}
     if arm.swapped:
-        swapped = SyntheticBelt(replace(config.data, swap_backgrounds=True))
+        swapped = _belt(replace(config.data, swap_backgrounds=True))
         recognised = accuracy(trained.network, swapped.test, config.background)
         row["accuracy_swapped"] = round(recognised, 5)
     store.note(trained.key, "score", row)
@@ -264,6 +264,6 @@ def _cluster(address: str | None) -> Iterator[dict[str, Any]]:
         yield {}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # the present one, with its own cameras and exchanged
 def _belt(config: BeltConfig) -> SyntheticBelt:
     return SyntheticBelt(config)
