@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 NOTEBOOKS ?=
+# Chapters at a time: each takes about one core and a half, and 3 GB at most. A chapter that runs alone is measured.
+JOBS ?= 2
 
 # Nothing is written outside this folder but the caches of the package installers.
 CACHE := $(CURDIR)/.cache
@@ -33,7 +35,7 @@ env:
 	@sh tools/env.sh
 
 notebooks: env
-	$(BIN)/python tools/regenerate.py $(NOTEBOOKS)
+	$(BIN)/python tools/regenerate.py --jobs $(JOBS) $(NOTEBOOKS)
 
 html: env
 	$(BIN)/python tools/vendor.py

@@ -2,14 +2,15 @@
 
 ``python tools/regenerate.py``                  every chapter
 ``python tools/regenerate.py cam-basics``       these alone
+``python tools/regenerate.py --jobs 2``         two at a time
 ``python tools/regenerate.py the-belt -p CLIP video.mp4 --output folder``
                                                 with other parameters, into another folder
 
 A chapter that fails stays as it was: the failing cell and its error are printed, the other chapters
 still run, and the command fails in the end. A chapter that succeeds is normalised and replaced in
-one step. Networks come from the run store. When the store has none that today's library trained,
-each chapter trains its own, and is measured: its **Time and memory** line is brought up to date and
-``book/status.json`` notes what it took on this machine.
+one step. Networks come from the run store. A chapter that runs alone, with a store that has none of
+today's library, trains its own and is measured: its **Time and memory** line is brought up to date
+and ``book/status.json`` notes what it took on this machine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import ast
 import datetime
 import importlib.metadata
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -29,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -81,7 +83,8 @@ def regenerate(
         name: the chapter's name, ``the-belt`` for ``notebooks/the-belt.ipynb``.
         parameters: values for the chapter's parameters; only together with ``output``.
         output: folder to write to; the committed chapter and the status then stay as they are.
-        cold: whether the chapter trains everything itself, and its time is noted.
+        cold: whether the chapter trains everything itself, and its time is noted. It then needs
+            the process's environment for itself.
 
     Raises:
         ChapterError: if there is no such chapter, a cell fails, or an output names this machine.
@@ -193,9 +196,8 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> Measured
 
 def _note_status(name: str, measured: Measured) -> None:
     """Write what a run took, where and with what into ``book/status.json``."""
-    status: Json = json.loads(STATUS.read_text()) if STATUS.is_file() else {}
     chapters = {p.stem for p in NOTEBOOKS.glob("*.ipynb")}
-    status = {key: value for key, value in status.items() if key in chapters}
+    status = {key: value for key, value in _status().items() if key in chapters}
     status[name] = {
         "date": str(datetime.date.today()),
         "seconds": round(measured.seconds, 1),
@@ -207,6 +209,11 @@ def _note_status(name: str, measured: Measured) -> None:
         },
     }
     _replace(STATUS, json.dumps(status, indent=1, sort_keys=True) + "\n")
+
+
+def _status() -> Json:
+    """What the last measured run of each chapter took."""
+    return json.loads(STATUS.read_text()) if STATUS.is_file() else {}
 
 
 @contextmanager
@@ -290,6 +297,39 @@ def _inside_the_checkout() -> Iterator[None]:
         os.environ.update(before)
 
 
+def _regenerate_all(
+    names: Sequence[str], parameters: dict[str, Any], output: Path | None, jobs: int
+) -> list[str]:
+    """Run chapters, ``jobs`` at a time, and say how each went; the names of those that failed."""
+    alone = jobs == 1
+    status = _status()
+    if not alone:  # the longest first: none is left over in the end
+        names = sorted(names, key=lambda n: -status.get(n, {}).get("seconds", math.inf))
+    cold = alone and _store_is_cold()
+
+    def run(name: str) -> Measured:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        return regenerate(name, parameters, output, cold)
+
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        chapters = {pool.submit(run, name): name for name in names}
+        try:
+            for done in as_completed(chapters):
+                name = chapters[done]
+                try:
+                    took = done.result()
+                except ChapterError as error:
+                    failed.append(name)
+                    print(f"{name} failed, and stays as it was:\n{error}", file=sys.stderr)
+                else:
+                    print(f"{name}: {took.seconds:.0f} s, {took.peak_mib:.0f} MiB", file=sys.stderr)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 when a chapter failed."""
     parser = argparse.ArgumentParser(description="Run chapters and keep what they show.")
@@ -304,24 +344,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="value for a chapter's parameter",
     )
     parser.add_argument("--output", type=Path, help="folder to write to, instead of notebooks/")
+    parser.add_argument("--jobs", type=int, default=1, help="chapters at a time (default: 1)")
     options = parser.parse_args(arguments)
     if options.parameter and options.output is None:
         parser.error("-p needs --output: a committed chapter shows its defaults")
     parameters = {name: _value(text) for name, text in options.parameter}
+    if options.jobs < 1:
+        parser.error(f"--jobs: expected at least 1, got {options.jobs}")
     names = [Path(name).stem for name in options.names]
     names = names or sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
-    failed = []
     with _inside_the_checkout():
-        cold = _store_is_cold()
-        for name in names:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            try:
-                took = regenerate(name, parameters, options.output, cold)
-            except ChapterError as error:
-                failed.append(name)
-                print(f"{name} failed, and stays as it was:\n{error}", file=sys.stderr)
-            else:
-                print(f"{name}: {took.seconds:.0f} s, {took.peak_mib:.0f} MiB", file=sys.stderr)
+        failed = _regenerate_all(names, parameters, options.output, min(options.jobs, len(names)))
     if failed:
         print(f"{len(failed)} of {len(names)} failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

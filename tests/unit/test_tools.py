@@ -9,6 +9,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -375,6 +376,35 @@ class TestRegenerate:
         assert regenerate.main(["good.ipynb"]) == 0
         again = path.read_text(encoding="utf-8")
         assert regenerate.TIME_LINE.sub("", again) == regenerate.TIME_LINE.sub("", first)
+
+    def test_two_at_a_time_run_together_and_are_not_measured(self, chapters, tmp_path, capfd):
+        meet = """
+            import time
+            from pathlib import Path
+
+            Path("{}").touch()
+            until = time.monotonic() + 60
+            while not Path("{}").exists():
+                assert time.monotonic() < until, "the other chapter does not run"
+                time.sleep(0.1)
+            print("met")
+        """
+        first = chapters("first", code(textwrap.dedent(meet.format("here", "there"))))
+        second = chapters("second", code(textwrap.dedent(meet.format("there", "here"))))
+        chapters("third", code("raise ValueError('broken belt')"))
+        line = regenerate.TIME_LINE.search(BOX)[0]
+        assert regenerate.main(["--jobs", "2"]) == 1
+        for path in (first, second):
+            made = nbformat.read(path, as_version=4)
+            assert made.cells[3].outputs[0].text == "met\n"
+            assert line in made.cells[0].source
+        assert not (tmp_path / "status.json").exists()
+        assert "1 of 3 failed: third" in capfd.readouterr().err
+
+    def test_no_jobs_is_no_number_of_jobs(self, capsys):
+        with pytest.raises(SystemExit):
+            regenerate.main(["--jobs", "0"])
+        assert "--jobs: expected at least 1" in capsys.readouterr().err
 
     def test_a_failing_chapter_stays_and_the_others_run(self, chapters, capfd):
         bad = chapters("bad", code("total = 1\nraise ValueError('broken belt')"))
