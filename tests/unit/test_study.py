@@ -473,7 +473,7 @@ class TestCommand:
     def tiny(self, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TCCAM_RUNS", str(whole / "runs"))
         monkeypatch.setenv("TCCAM_FLOWS", str(whole / "flows"))
-        monkeypatch.setattr("tccam.cli.STUDIES", {"tiny": TINY})
+        monkeypatch.setattr("tccam.cli.study.STUDIES", {"tiny": TINY})
 
     def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["study", "list"]) == 0
@@ -510,7 +510,7 @@ class TestCommand:
         def cut(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tccam.cli.run", cut)
+        monkeypatch.setattr("tccam.cli.study.run", cut)
         assert main(["study", "run", "tiny"]) == 130
         assert "goes on from here" in capsys.readouterr().err
 

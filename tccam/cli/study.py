@@ -1,44 +1,19 @@
-"""The command line: ``tccam study run ablation``."""
+"""``tccam study``: many runs that answer one question."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tccam.errors import TccamError
 from tccam.study import STUDIES, Study, compare, load, run, verify
 
-__all__ = ["main"]
+__all__ = ["add"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-        arguments: the words after ``tccam``; those of the process when None.
-
-    Returns:
-        The exit status, which is 0, or 1 when something is wrong (one line on stderr says what), or
-        130 after Ctrl-C.
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.command(options))
-    except TccamError as error:
-        print(f"tccam: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("tccam: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tccam", description="Temporal-consistent class activation maps."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its verbs."""
     study = commands.add_parser("study", help="many runs that answer one question")
     verbs = study.add_subparsers(required=True, metavar="VERB")
 
@@ -65,7 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     checking = verb("verify", "train some runs of a recorded study again, and compare")
     checking.add_argument("--count", type=int, default=1, metavar="N", help="how many runs (1)")
     checking.set_defaults(command=_verify)
-    return parser
 
 
 def _list(_options: argparse.Namespace) -> int:
@@ -116,7 +90,3 @@ def _verify(options: argparse.Namespace) -> int:
     lines = verify(STUDIES[options.name], folder, count=options.count)
     print("\n".join(lines) if lines else f"{options.name}: {options.count} runs as recorded")
     return 1 if lines else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The command line: ``tccam study run ablation``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tccam.cli import study
+from tccam.errors import TccamError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after ``tccam``; those of the process when None.
+
+    Returns:
+        The exit status, which is 0, or 1 when something is wrong (one line on stderr says what), or
+        130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status = int(options.command(options))
+        sys.stdout.flush()
+        return status
+    except TccamError as error:
+        print(f"tccam: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever reads, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("tccam: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tccam", description="Temporal-consistent class activation maps."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    study.add(commands)
+    return parser

@@ -1,0 +1,7 @@
+"""``python -m tccam.cli``."""
+
+import sys
+
+from tccam.cli import main
+
+sys.exit(main())
