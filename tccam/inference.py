@@ -15,8 +15,7 @@ from torch import Tensor
 
 from tccam import cam, metrics, temporal
 from tccam import flow as optical
-from tccam.data.belt import BeltClip
-from tccam.data.clip import CLASSES
+from tccam.data.clip import CLASSES, Clip, LabelledClip
 from tccam.data.flows import ClipFlow, FlowStore
 from tccam.errors import TccamError, check_choices, check_limits
 from tccam.network import CamNet, CamOutput
@@ -177,7 +176,7 @@ class Window:
         )
         check_limits(self, {"reach": (0, 10**6)})
 
-    def field(self, clip: BeltClip, stride: int, store: FlowStore | None = None) -> ClipFlow:
+    def field(self, clip: Clip, stride: int, store: FlowStore | None = None) -> ClipFlow:
         """The flow of a clip between neighbouring frames, in cells of a network of this stride.
 
         Args:
@@ -388,7 +387,7 @@ class Report:
     curve: Curve
 
 
-def accuracy(network: CamNet, clips: Sequence[BeltClip], background: str) -> float:
+def accuracy(network: CamNet, clips: Sequence[LabelledClip], background: str) -> float:
     """Share of the frames that show any object whose camera is recognised.
 
     Args:
@@ -403,7 +402,7 @@ def accuracy(network: CamNet, clips: Sequence[BeltClip], background: str) -> flo
 
 def choose_threshold(
     network: CamNet,
-    clips: Sequence[BeltClip],
+    clips: Sequence[LabelledClip],
     background: str,
     *,
     window: Window | None = None,
@@ -434,7 +433,7 @@ def choose_threshold(
 
 def evaluate(
     network: CamNet,
-    clips: Sequence[BeltClip],
+    clips: Sequence[LabelledClip],
     background: str,
     threshold: float,
     *,
@@ -460,6 +459,7 @@ def evaluate(
     data = FrameSet(clips, background)
     masks = torch.cat([clip.masks for clip in clips])
     occupied = torch.cat([clip.occupied for clip in clips])
+    known = torch.cat([clip.known for clip in clips])
     index = _judged(data, masks)
     shown = (data.labels != BACKGROUND).nonzero().flatten()
     everything = torch.arange(len(data))
@@ -478,7 +478,7 @@ def evaluate(
         iou_threshold=float(metrics.frame_iou(before >= threshold, truth).mean()),
         threshold=threshold,
         iou_oracle=metrics.best_threshold(before, truth).score,
-        iou_authors=float(metrics.frame_iou(argmax, masks).mean()),
+        iou_authors=float(metrics.frame_iou(argmax[known], masks[known]).mean()),
         miou=metrics.mean_iou(before >= threshold, truth),
         pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
         precision=float(precision),
@@ -498,7 +498,7 @@ def _curve(scores: Tensor, masks: Tensor) -> Curve:
 def _assisted(
     network: CamNet,
     data: FrameSet,
-    clips: Sequence[BeltClip],
+    clips: Sequence[LabelledClip],
     index: Tensor,
     window: Window,
     flows: FlowStore | None,
@@ -524,7 +524,7 @@ def _outputs(network: CamNet, data: FrameSet, index: Tensor, batch: int = 64) ->
 
 
 def _scores(network: CamNet, data: FrameSet, maps: Tensor) -> Tensor:
-    return score_maps(maps, (data.frames.shape[-2], data.frames.shape[-1]), network.output_stride)
+    return score_maps(maps, data.size, network.output_stride)
 
 
 def _judged(data: FrameSet, masks: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tccam.data.clip import CLASSES, Clip
+from tccam.data.clip import CLASSES, LabelledClip
 from tccam.data.draws import Draws, sine
 from tccam.data.sprites import CLEAR, SCENES, Sprite, draw
 from tccam.errors import TccamError, check_choices, check_limits
@@ -297,7 +297,7 @@ class SyntheticBelt:
         return f"SyntheticBelt({self.config!r})"
 
 
-class BeltClip(Clip):
+class BeltClip(LabelledClip):
     """One clip of the synthetic belt, with its truth.
 
     Frames are rendered when asked for, one by one or all at once (then kept). Every frame has its

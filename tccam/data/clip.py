@@ -12,7 +12,7 @@ from torch import Tensor
 from tccam.background import median_background
 from tccam.errors import TccamError
 
-__all__ = ["CLASSES", "ArrayClip", "Clip"]
+__all__ = ["CLASSES", "ArrayClip", "Clip", "LabelledClip"]
 
 #: The image-level labels, in the order of the network's outputs.
 CLASSES = ("before", "after", "background")
@@ -75,6 +75,44 @@ class Clip(ABC):
             f"{type(self).__name__}({self.name!r}, {len(self)} frames of {height}×{width}"
             f"{f', {self.label}' if self.label else ''})"
         )
+
+
+class LabelledClip(Clip):
+    """A clip to train and to judge on: the class of every frame is known."""
+
+    #: Whether frames are read when they are asked for, and do not fit in memory together.
+    lazy: bool = False
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """Image-level labels, int64 (T,), indices into :data:`CLASSES`."""
+
+    @property
+    @abstractmethod
+    def masks(self) -> Tensor:
+        """Where illegal objects are seen, bool (T, H, W).
+
+        Raises:
+            TccamError: if that is not known.
+        """
+
+    @property
+    def occupied(self) -> Tensor:
+        """Where any object is seen, legal or not, bool (T, H, W); as far as that is known."""
+        return self.masks
+
+    @property
+    def known(self) -> Tensor:
+        """Frames whose mask is known, bool (T,)."""
+        return torch.ones(len(self), dtype=torch.bool)
+
+    @property
+    def starts(self) -> Tensor:
+        """Frames that do not follow the one before them, bool (T,): the first, and after a gap."""
+        starts = torch.zeros(len(self), dtype=torch.bool)
+        starts[0] = True
+        return starts
 
 
 class ArrayClip(Clip):

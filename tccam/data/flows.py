@@ -27,7 +27,7 @@ from tccam.data.clip import Clip
 from tccam.errors import TccamError
 from tccam.files import write_atomic
 
-__all__ = ["ClipFlow", "FlowStore"]
+__all__ = ["ClipFlow", "FlowStore", "stream_flow"]
 
 _log = logging.getLogger(__name__)
 
@@ -150,6 +150,46 @@ class FlowStore:
         return grid.unpack(tensors[f"flow{name}"], tensors[f"visible{name}"])
 
 
+def stream_flow(
+    clip: Clip,
+    method: str,
+    stride: int,
+    *,
+    background: Tensor | None = None,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each frame's estimated flow to its neighbours, on the grid of the maps; nothing is kept.
+
+    Args:
+        clip: of any length; two of its frames are in memory at a time.
+        method: one of :data:`~tccam.flow.estimation.METHODS`, or "zero".
+        stride: pixels per cell of the maps: cell i looks at pixel s·i.
+        background: float (3, H, W), helps the estimation; None for no help.
+        weights: for RAFT, see :func:`~tccam.flow.estimation.estimate`.
+        device: where RAFT runs.
+
+    Yields:
+        For each frame float32 (2, 2, h, w), to the previous and to the next frame, in cells, and
+        bool (2, h, w), where the cell's point is seen there; see :class:`ClipFlow`.
+
+    Raises:
+        TccamError: if there is no such method.
+    """
+    height, width = clip.size
+    size = (-(-height // stride), -(-width // stride))
+    if method == "zero":
+        for _ in range(len(clip)):
+            yield torch.zeros(2, 2, *size), torch.ones(2, *size, dtype=torch.bool)
+        return
+    grid = _Grid((height, width), size, stride)
+    settings = _Settings(method, background is not None, weights, device)
+    whole = grid.sample(torch.ones(1, 2, height, width), (False, False))[0]
+    for flow, visible in _estimated(clip, settings, False, background):
+        cells = grid.sample(torch.cat((flow, visible[None].float())), (False, False))
+        yield cells[:2], cells[2] > 0.999 * whole
+
+
 class _Settings(NamedTuple):
     """How a flow is estimated."""
 
@@ -224,12 +264,16 @@ def _exact(clip: Clip) -> Iterator[tuple[Tensor, Tensor]]:
         yield flow, visible
 
 
-def _estimated(clip: Clip, settings: _Settings, progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def _estimated(
+    clip: Clip, settings: _Settings, progress: bool, background: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Each frame's flow (2, 2, H, W) and visibility (2, H, W), from its pictures."""
+    if settings.assisted and background is None:
+        background = streaming_median(clip)
     stream = optical.estimate_clip(
         clip,
         settings.method,
-        background=streaming_median(clip) if settings.assisted else None,
+        background=background,
         weights=settings.weights,
         device=settings.device,
         progress=progress,

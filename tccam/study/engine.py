@@ -118,7 +118,9 @@ def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
     if kept := _kept(arm, store):
         return kept
     config = arm.config
-    belt = _belt(config.data)
+    data = config.data
+    assert isinstance(data, BeltConfig)  # see Study
+    belt = _belt(data)
     trained = fit(config, belt=belt, store=store, flows=flows, progress=False)
     torch.set_num_threads(config.threads)
     threshold = choose_threshold(trained.network, belt.validation, config.background)
@@ -127,7 +129,7 @@ def score(arm: Arm, store: RunStore, flows: FlowStore) -> dict[str, Any]:
     row["curve"] = [[round(value, 4) for value in line] for line in report.curve]
     row |= {"seconds": round(trained.seconds, 1), "loss": round(float(trained.losses[-1]), 5)}
     if arm.swapped:
-        swapped = _belt(replace(config.data, swap_backgrounds=True))
+        swapped = _belt(replace(data, swap_backgrounds=True))
         recognised = accuracy(trained.network, swapped.test, config.background)
         row["accuracy_swapped"] = round(recognised, 5)
     store.note(trained.key, "score", row)

@@ -97,6 +97,10 @@ class Study:
         for name, pair in self.pairs.items():
             if missing := set(pair) - set(self.arms):
                 raise TccamError(f"{self.name}: {name!r} compares {missing}, which is no arm")
+        if not isinstance(self.base.data, BeltConfig):
+            raise TccamError(
+                f"{self.name}: a study needs belts, whose seeds differ from run to run"
+            )
         if self.seeds < 1:
             raise TccamError(f"{self.name}: expected at least one seed, got {self.seeds}")
 

@@ -2,7 +2,7 @@
 
 from tccam.training.batches import Batch, FrameSet, Neighbours, Sampler
 from tccam.training.config import TrainConfig
-from tccam.training.loop import Run, fit, learning_rate, run_key
+from tccam.training.loop import Run, fit, learning_rate, load_run, run_key
 from tccam.training.objective import classification_loss, objective, ramp
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "classification_loss",
     "fit",
     "learning_rate",
+    "load_run",
     "objective",
     "ramp",
     "run_key",

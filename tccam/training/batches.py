@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +12,7 @@ import torch
 from torch import Tensor
 
 from tccam import background
-from tccam.data.belt import BeltClip
-from tccam.data.clip import CLASSES
+from tccam.data.clip import CLASSES, LabelledClip
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
 from tccam.training.config import TrainConfig
@@ -26,37 +27,53 @@ class FrameSet:
     """The frames of several clips with each clip's median background.
 
     Args:
-        clips: clips with frame labels.
+        clips: clips of one size.
         method: how the background is removed, one of ``background.METHODS``.
 
     Attributes:
-        frames: uint8 (N, 3, H, W).
+        frames: uint8 (N, 3, H, W); of clips that do not fit in memory, a sequence that reads them.
+        size: height and width of a frame.
         labels: int64 (N,), indices into CLASSES.
         clip: int64 (N,), the clip of each frame.
         camera: int64 (N,), the class of each frame's camera.
-        first: int64 (N,), the first frame of each frame's clip.
-        last: int64 (N,), the last frame of each frame's clip.
+        first: int64 (N,), the first frame of each frame's run: a clip, or what lies between gaps.
+        last: int64 (N,), the last frame of each frame's run.
+
+    Raises:
+        TccamError: if there is no clip, or one has another size than the first.
     """
 
-    def __init__(self, clips: Sequence[BeltClip], method: str) -> None:
+    def __init__(self, clips: Sequence[LabelledClip], method: str) -> None:
         if not clips:
             raise TccamError("clips: expected at least one clip")
-        self.method = method
-        self.frames = _last(torch.cat([clip.frames for clip in clips]))
+        self.method, self.size = method, clips[0].size
+        for clip in clips:
+            if clip.size != self.size:
+                raise TccamError(
+                    f"clip {clip.name!r}: expected {self.size} pixels (height, width) as in "
+                    f"{clips[0].name!r}, found {clip.size}"
+                )
+        lazy = any(clip.lazy for clip in clips)
+        self.frames: Tensor | _Frames = (
+            _Frames(clips) if lazy else _last(torch.cat([clip.frames for clip in clips]))
+        )
         self.labels = torch.cat([clip.labels for clip in clips])
         lengths = torch.tensor([len(clip) for clip in clips])
         self.clip = torch.arange(len(clips)).repeat_interleave(lengths)
         self.camera = torch.tensor([CLASSES.index(str(clip.label)) for clip in clips])[self.clip]
-        ends = lengths.cumsum(0)
-        self.first, self.last = (ends - lengths)[self.clip], (ends - 1)[self.clip]
+        starts = torch.cat([clip.starts for clip in clips])
+        run, first = starts.cumsum(0) - 1, starts.nonzero().flatten()
+        self.first = first[run]
+        self.last = torch.cat((first[1:], lengths.sum()[None]))[run] - 1
         # A picture that keeps its background needs no estimate of it.
-        shape = (3, *self.frames.shape[-2:])
+        shape = (3, *self.size)
         self._backgrounds = [
             torch.zeros(shape) if method == "none" else clip.background for clip in clips
         ]
-        # All methods but the mask are a line through every pixel: offset + gain · frame.
+        # All methods but the mask are a line through every pixel: offset + gain · frame. Two more
+        # pictures a clip: not where memory is short, and reading takes longer than that.
         self._lines: list[tuple[Tensor, Tensor]] = []
-        if method in _AFFINE:
+        if method in _AFFINE and not lazy:
             for estimate in self._backgrounds:
                 offset = background.clean(torch.zeros(shape), estimate, method)
                 gain = background.clean(torch.ones(shape), estimate, method) - offset
@@ -67,7 +84,7 @@ class FrameSet:
 
     def pictures(self, index: Tensor) -> Tensor:
         """What the network sees of the given frames (N,), float32 (N, 3, H, W)."""
-        size = (len(index), *self.frames.shape[1:])
+        size = (len(index), 3, *self.size)
         pictures = torch.empty(size, memory_format=torch.channels_last)
         for picture, number in zip(pictures, index.tolist(), strict=True):
             frame, clip = self.frames[number], int(self.clip[number])
@@ -77,6 +94,21 @@ class FrameSet:
             else:
                 picture.copy_(background.clean(frame, self._backgrounds[clip], self.method))
         return pictures
+
+
+class _Frames:
+    """The frames of clips one after the other, each read when it is asked for."""
+
+    def __init__(self, clips: Sequence[LabelledClip]) -> None:
+        self._clips = clips
+        self._starts = [0, *itertools.accumulate(len(clip) for clip in clips)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: int) -> Tensor:
+        number = bisect.bisect_right(self._starts, index) - 1
+        return self._clips[number][index - self._starts[number]]
 
 
 class Neighbours:
@@ -93,7 +125,7 @@ class Neighbours:
 
     def __init__(
         self,
-        clips: Sequence[BeltClip],
+        clips: Sequence[LabelledClip],
         data: FrameSet,
         config: TrainConfig,
         stride: int,
@@ -105,7 +137,7 @@ class Neighbours:
         method = "exact" if config.flow == "shuffled" else config.flow
         mirrors = [(up, left) for up in (False, True) for left in (False, True)]
         self._stored: dict[tuple[bool, bool], tuple[Tensor, Tensor]] = {}
-        height, width = data.frames.shape[-2:]
+        height, width = data.size
         size = (math.ceil(height / stride), math.ceil(width / stride))
         for mirrored in mirrors if config.flip else mirrors[:1]:
             if config.flow == "zero":
@@ -198,7 +230,7 @@ class Sampler:
 
     def __init__(
         self,
-        clips: Sequence[BeltClip],
+        clips: Sequence[LabelledClip],
         config: TrainConfig,
         stride: int,
         *,

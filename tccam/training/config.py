@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from tccam import background, flow
 from tccam.consistency import Reduction
 from tccam.data.belt import BeltConfig
+from tccam.data.dataset import FolderConfig
 from tccam.errors import TccamError, check_choices, check_limits
 from tccam.puzzle import Level
 from tccam.temporal import Fusion, Normalized
@@ -19,6 +20,7 @@ Method = Literal["plain", "puzzle", "temporal", "both"]
 Previous = Literal["backward", "negated"]
 Validity = Literal["none", "inside", "visible"]
 Precision = Literal["32-true", "bf16-mixed"]
+_Config = TypeVar("_Config")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class TrainConfig:
     the motion away; ``batch`` and ``steps`` equal the computation.
 
     Attributes:
-        data: the belt to train on.
+        data: what to train on: the belt, or a folder of videos, opened once (see
+            :class:`tccam.data.dataset.FolderData`).
         background: how the static background is removed, one of ``background.METHODS``.
         method: "plain" (the classifier alone), "puzzle" (and the spatial term), "temporal" (and
             the temporal term) or "both".
@@ -98,7 +101,7 @@ class TrainConfig:
         'both'
     """
 
-    data: BeltConfig = field(default_factory=BeltConfig)
+    data: BeltConfig | FolderConfig = field(default_factory=BeltConfig)
     background: str = "divide"
     method: Method = "plain"
     num_classes: int = 3
@@ -194,6 +197,30 @@ class TrainConfig:
             raise TccamError(f"changes: TrainConfig has no {', '.join(sorted(unknown))}")
         return replace(cls(), method=method, **config)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TrainConfig:
+        """The configuration that ``dataclasses.asdict`` made a dictionary of, JSON in between.
+
+        Args:
+            record: field → value; the belt or folder is a dictionary itself.
+
+        Raises:
+            TccamError: if it has a field that there is not (of a later version, say), or a value
+                that cannot be.
+
+        Example:
+            >>> import dataclasses
+            >>> config = TrainConfig(steps=7)
+            >>> TrainConfig.from_record(dataclasses.asdict(config)) == config
+            True
+        """
+        values = dict(record)
+        data = values.pop("data", {})
+        if not isinstance(data, Mapping):
+            raise TccamError(f"data: expected the fields of a belt or a folder, got {data!r}")
+        kind = FolderConfig if "root" in data else BeltConfig
+        return _made(cls, {**values, "data": _made(kind, data)})
+
     def __post_init__(self) -> None:
         choices: dict[str, Sequence[str]] = {
             "background": background.METHODS, "method": get_args(Method),
@@ -225,6 +252,17 @@ class TrainConfig:
                 f"TrainConfig.batch: expected a multiple of num_classes={self.num_classes} × "
                 f"{self.centres} centres a window × accumulate={self.accumulate}, got {self.batch}"
             )
+
+
+def _made(kind: type[_Config], values: Mapping[str, Any]) -> _Config:
+    unknown = set(values) - {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown:
+        raise TccamError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return kind(**tuples)
+    except TypeError as error:  # a text where a number belongs
+        raise TccamError(f"{kind.__name__}: {error}") from None
 
 
 #: The faithful variant, by the numbers of "Where the authors' code and their text differ": what is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tccam import flow
-from tccam.data.belt import BeltClip, SyntheticBelt
+from tccam.data.clip import LabelledClip
+from tccam.data.dataset import DataSet, open_data
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
 from tccam.network import CamNet
@@ -29,7 +31,7 @@ from tccam.training.batches import Batch, Sampler
 from tccam.training.config import TrainConfig
 from tccam.training.objective import objective, ramp
 
-__all__ = ["Run", "fit", "learning_rate", "run_key"]
+__all__ = ["Run", "fit", "learning_rate", "load_run", "run_key"]
 
 _VALIDATION_BATCHES = 4
 
@@ -70,7 +72,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def fit(
     config: TrainConfig,
     *,
-    belt: SyntheticBelt | None = None,
+    belt: DataSet | None = None,
     store: RunStore | None = None,
     flows: FlowStore | None = None,
     fabric: Fabric | None = None,
@@ -86,7 +88,7 @@ def fit(
 
     Args:
         config: what to train.
-        belt: the rendered data of ``config.data``, to share it between runs; made when None.
+        belt: the data of ``config.data``, to share it between runs; opened when None.
         store: where runs are kept; the default store when None.
         flows: where optical flow is kept; the default store when None.
         fabric: lightning's, already launched, for several processes: each computes its share of
@@ -114,7 +116,7 @@ def fit(
         >>> tuple(run.losses.shape)
         (2,)
     """
-    belt = belt or SyntheticBelt(config.data)
+    belt = belt or open_data(config.data)
     if belt.config != config.data:
         raise TccamError("belt: its configuration is not the run's config.data")
     if checkpoint_every < 1:
@@ -142,12 +144,54 @@ def fit(
                 if record is None:
                     training = _Training(config, key, belt, store, flows, fabric, logger, progress)
                     record = training.run(checkpoint_every)
-        # The weights of the store are the whole network: nothing is downloaded for a finished run.
-        network = _network(config, pretrained=False)
-        weights = store.load(key, "weights")
-        if weights is None:
-            raise TccamError(f"{store.root / key}: the run has a record but no weights; delete it")
-        network.load_state_dict(weights)
+        return _loaded(config, key, record, store)
+
+
+def load_run(name: str | Path, store: RunStore | None = None) -> Run:
+    """A finished run.
+
+    Args:
+        name: its name in the store, or the first digits of it; or the path of its folder, which may
+            have been copied from elsewhere. No code in it is run.
+        store: where runs are kept; the default store when None.
+
+    Raises:
+        TccamError: if there is no such run, more than one, or its files are damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from tccam.data import BeltConfig
+        >>> tiny = BeltConfig(train=1, frames=16, height=32, width=40)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = fit(TrainConfig(data=tiny, steps=1), store=RunStore(folder), progress=False)
+        ...     load_run(f"{folder}/{made.key}").config == made.config
+        True
+    """
+    store, path = store or RunStore(), Path(name)
+    if path.is_dir():
+        store, keys = RunStore(path.resolve().parent), [path.resolve().name]
+    else:
+        keys = sorted(p.parent.name for p in store.root.glob(f"{glob.escape(str(name))}*/run.json"))
+    if len(keys) != 1:
+        found = f"{len(keys)} runs that begin so" if keys else "neither a run nor a folder"
+        raise TccamError(f"{name}: {found} in {store.root}; expected one finished run")
+    record = store.finished(keys[0])
+    if record is None:
+        raise TccamError(f"{name}: expected a finished run, with a run.json")
+    try:
+        config = TrainConfig.from_record(record["config"])
+        return _loaded(config, keys[0], record, store)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TccamError(f"{name}: not a readable run ({error})") from None
+
+
+def _loaded(config: TrainConfig, key: str, record: Mapping[str, Any], store: RunStore) -> Run:
+    # The weights of the store are the whole network: nothing is downloaded for a finished run.
+    network = _network(config, pretrained=False)
+    weights = store.load(key, "weights")
+    if weights is None:
+        raise TccamError(f"{store.root / key}: the run has a record but no weights; delete it")
+    network.load_state_dict(weights)
     terms = {name: torch.tensor(curve) for name, curve in record["terms"].items()}
     return Run(
         config,
@@ -186,7 +230,7 @@ class _Training:
         self,
         config: TrainConfig,
         key: str,
-        belt: SyntheticBelt,
+        belt: DataSet,
         store: RunStore,
         flows: FlowStore | None,
         fabric: Fabric,
@@ -202,7 +246,7 @@ class _Training:
         self.optimizer = _optimizer(self.network, config)
         self.parallel, self.stepper = fabric.setup(self.network, self.optimizer)
 
-        def sampler(clips: Sequence[BeltClip], augment: bool) -> Sampler:
+        def sampler(clips: Sequence[LabelledClip], augment: bool) -> Sampler:
             return Sampler(
                 clips,
                 config,

@@ -1,0 +1,191 @@
+"""``tccam train`` and ``tccam evaluate``: your own videos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from tccam.data.clip import LabelledClip
+from tccam.data.dataset import FolderConfig, FolderData
+from tccam.errors import TccamError
+from tccam.inference import choose_threshold, evaluate
+from tccam.training import TrainConfig, fit, load_run
+
+__all__ = ["add"]
+
+_CELL = 32  # pixels: sides that every stride and 2×2 tiles divide
+_SHORT = {"fast": 128, "full": 512}  # the shorter side of a picture
+_OPTIONAL = {"weights": str, "output_stride": int}
+_SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands."""
+    training = commands.add_parser(
+        "train",
+        help="train on your own videos",
+        description="Train on a folder in the layout of SERUSO and WS² (see: tccam data). The run "
+        "is kept in the run store; the same command again finds it there, or goes on where it "
+        "was cut.",
+        epilog="example: tccam train belt/ --method both --preset fast --steps 400",
+    )
+    training.add_argument("folder", metavar="DIR")
+    training.add_argument("--preset", choices=_SHORT, default="fast", help="to start from (fast)")
+    training.add_argument("--variant", choices=("fixed", "faithful"), default="fixed")
+    training.add_argument("--size", type=_size, metavar="HxW", help="of the pictures, pixels")
+    training.add_argument(
+        "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
+    )
+    training.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings as TOML, or a run's run.json"
+    )
+    training.add_argument("--json", action="store_true", help="the result as JSON")
+    settings = training.add_argument_group("settings", "They overrule the file and the preset.")
+    for name, options in _settings():
+        settings.add_argument(name, default=argparse.SUPPRESS, **options)
+    training.set_defaults(command=_train)
+
+    judging = commands.add_parser(
+        "evaluate",
+        help="score a run on masks",
+        description="Score a run on the masks of a folder. The threshold comes from the masks of "
+        "the validation split where there are some, and never from the test split.",
+        epilog="example: tccam evaluate 1f3a belt/ --json",
+    )
+    judging.add_argument("run", metavar="RUN", help="its name, the first digits, or its folder")
+    judging.add_argument("folder", metavar="DIR")
+    judging.add_argument("--split", choices=("test", "validation"), default="test")
+    judging.add_argument("--threshold", type=float, metavar="T", help="instead of a chosen one")
+    judging.add_argument("--json", action="store_true", help="the scores as JSON")
+    judging.set_defaults(command=_evaluate)
+
+
+def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
+    """One option for each field of a configuration, described by its documentation."""
+    hints = get_type_hints(TrainConfig)
+    lines = re.findall(r"^ {8}(\w+): ((?:.|\n(?! {8}\w+:|\n))*)", str(TrainConfig.__doc__), re.M)
+    texts = {name: _plain(text) for name, text in lines}
+    for field in fields(TrainConfig):
+        kind, name = hints[field.name], "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"help": texts[field.name], "dest": field.name}
+        if field.name == "data":
+            continue
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif get_origin(kind) is Literal:
+            options["choices"] = get_args(kind)
+        elif get_origin(kind) is tuple:
+            options |= {"type": float, "nargs": len(get_args(kind)), "metavar": "X"}
+        else:
+            options |= {"type": _OPTIONAL.get(field.name, kind), "metavar": "X"}
+        yield name, options
+
+
+def _plain(text: str) -> str:
+    """A documentation's text as a help text: without markup."""
+    bare = re.sub(r":\w+:`~?([^`]+)`|``([^`]+)``", r"\1\2", " ".join(text.split()))
+    return bare.replace("%", "%%")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected HxW, such as 128x160; got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _train(options: argparse.Namespace) -> int:
+    known = {f.name for f in fields(TrainConfig)}
+    changes = _from_file(options.config) | {k: v for k, v in vars(options).items() if k in known}
+    damaged = "skip" if options.skip_damaged else "refuse"
+    size = options.size
+    if size is None:
+        first = FolderData(FolderConfig(options.folder)).train[0]
+        size = _fitting(first.size, _SHORT[options.preset])
+    height, width = size
+    data = FolderData(FolderConfig(options.folder, height, width, damaged))
+    changes = _for_folders(changes, data.train)
+    changes["jitter"] = tuple(changes.get("jitter", ())) or None
+    changes = {k: v for k, v in changes.items() if v is not None}
+    method = changes.pop("method", "both")
+    config = TrainConfig.preset(
+        options.preset, method, options.variant, **{**changes, "data": data.config}
+    )
+    run = fit(config, belt=data)
+    facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
+    if options.json:
+        print(json.dumps({**facts, "config": asdict(config)}))
+    else:
+        print(f"run {run.key}: {config.steps} steps in {run.seconds:.0f} s")
+    return 0
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    """The settings of a file, without the data."""
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise TccamError(f"{path}: cannot be read ({error}); expected TOML, or JSON") from error
+    values = values.get("config", values) if isinstance(values, Mapping) else None
+    if not isinstance(values, Mapping):
+        raise TccamError(f"{path}: expected settings of TrainConfig")
+    values = {name: value for name, value in values.items() if name != "data"}
+    try:
+        made = TrainConfig.from_record(values)
+    except TccamError as error:
+        raise TccamError(f"{path}: {error}") from None
+    return {name: getattr(made, name) for name in values}
+
+
+def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> dict[str, Any]:
+    """Settings that a folder cannot do without: nobody knows its exact flow."""
+    fitting = {"flow": "dis", **changes}
+    if not any(clip.label == "background" for clip in clips):
+        if "num_classes" not in changes:
+            print("no folder bg: two classes, without the empty belt", file=sys.stderr)
+        fitting.setdefault("num_classes", 2)
+    return fitting
+
+
+def _fitting(native: tuple[int, int], short: int) -> tuple[int, int]:
+    """A size with about the picture's proportions, whose sides all strides divide."""
+    scale = min(1.0, short / min(native))
+    height, width = (max(_CELL, round(side * scale / _CELL) * _CELL) for side in native)
+    return height, width
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    run = load_run(options.run)
+    height, width = (getattr(run.config.data, side) for side in ("height", "width"))
+    data = FolderData(FolderConfig(options.folder, height, width))
+    clips = getattr(data, options.split)
+    threshold, origin = options.threshold, "given"
+    if threshold is None:
+        if options.split == "validation":
+            raise TccamError("--threshold: on the validation split itself it has to be given")
+        try:
+            validation = data.validation
+            threshold = choose_threshold(run.network, validation, run.config.background)
+            origin = "validation"
+        except TccamError as error:
+            raise TccamError(f"{error}; or give a --threshold") from None
+    report = evaluate(run.network, clips, run.config.background, threshold)
+    scores = {name: getattr(report, name) for name in (*_SCORES, "precision", "recall")}
+    facts = {"run": run.key, "split": options.split, "threshold": threshold, "from": origin}
+    if options.json:
+        print(json.dumps({**facts, **scores}))
+        return 0
+    print(f"run {run.key} on {options.split}, threshold {threshold:.2f} ({origin})")
+    for name, value in scores.items():
+        print(f"  {name:<14}{value:.4f}")
+    return 0
