@@ -229,9 +229,9 @@ def segment_files(
         raise TccamError(f"{folder}: it holds more masks than {clip.name} has frames")
     with tqdm(desc=clip.name, initial=done, unit="frame", disable=not progress) as bar:
         for part in _chunks(run, stream, chunk, background):
-            for found in _of_chunk(run, part, threshold, window, batch):
+            for here in _of_chunk(run, part, threshold, window, batch):
                 path = folder / f"frame_{len(paths):06d}.png"
-                pixels = found.mask.numpy().astype(np.uint8) * 255
+                pixels = here.mask.numpy().astype(np.uint8) * 255
                 write_atomic(path, cv2.imencode(".png", pixels)[1].tobytes())
                 paths.append(path)
                 bar.update()

@@ -168,7 +168,7 @@ def load_run(name: str | Path, store: RunStore | None = None) -> Run:
         True
     """
     store, path = store or RunStore(), Path(name)
-    if path.is_dir():
+    if str(name) and path.is_dir():
         store, keys = RunStore(path.resolve().parent), [path.resolve().name]
     else:
         keys = sorted(p.parent.name for p in store.root.glob(f"{glob.escape(str(name))}*/run.json"))

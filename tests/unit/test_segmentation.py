@@ -1,0 +1,219 @@
+"""Masks for videos: what the network says, in any number of goes, and in files others can read."""
+
+import json
+import weakref
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tccam import background, segmentation
+from tccam.data import ArrayClip, BeltConfig, FlowStore, SyntheticBelt, VideoClip
+from tccam.data.flows import stream_flow
+from tccam.errors import TccamError
+from tccam.inference import BEFORE, Window, predict, score_maps
+from tccam.segmentation import NEIGHBOURS, segment, segment_files
+from tccam.store import RunStore
+from tccam.training import TrainConfig, fit
+
+BELT = BeltConfig(height=32, width=40, frames=20, train=2, validation=1, test=1, lead_in=4)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = TrainConfig(data=BELT, steps=30, warmup=5, threads=1)
+    return fit(config, store=RunStore(tmp_path_factory.mktemp("runs")), progress=False)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return ArrayClip(SyntheticBelt(BELT).test[0].frames, "belt", fps=12.0)
+
+
+class TestSegment:
+    def test_is_the_threshold_of_the_normalised_map(self, run, clip):
+        found = list(segment(run, clip, 0.4, window=None, chunk=20))
+        static = background.median_background(clip.frames)
+        output = predict(run.network, background.clean(clip.frames, static, "divide"))
+        scores = score_maps(output.maps, clip.size, run.network.output_stride)[:, BEFORE]
+        present = output.logits.argmax(1) == BEFORE
+        assert 0 < present.sum() < len(clip)
+        assert [frame.present for frame in found] == present.tolist()
+        for frame, score, seen in zip(found, scores, present, strict=True):
+            assert torch.equal(frame.mask, (score >= 0.4) & seen)
+
+    def test_neighbours_help_along_the_flow(self, run, clip):
+        alone = list(segment(run, clip, 0.4, window=None))
+        helped = list(segment(run, clip, 0.4))
+        still = list(segment(run, clip, 0.4, window=Window(flow="zero")))
+        for other in (alone, still):
+            assert any(not torch.equal(a.mask, b.mask) for a, b in zip(helped, other, strict=True))
+
+    def test_masks_are_on_the_grid_of_the_video(self, run, clip):
+        large = [
+            torch.from_numpy(np.repeat(np.repeat(frame.numpy(), 2, 1), 2, 2)) for frame in clip
+        ]
+        small = list(segment(run, clip, 0.4, window=None))
+        found = list(segment(run, large, 0.4, window=None))
+        assert found[0].mask.shape == (64, 80)
+        inside = sum(int(frame.mask[::2, ::2].logical_and(s.mask).sum())
+                     for frame, s in zip(found, small, strict=True))  # fmt: skip
+        assert inside >= 0.8 * sum(int(s.mask.sum()) for s in small) > 0
+
+    def test_a_short_end_takes_the_background_before_it(self, run, clip):
+        parts = list(segmentation._chunks(run, clip, 15, None))
+        assert [len(part.frames) for part in parts] == [15, 5]
+        assert torch.equal(parts[0].background, parts[1].background)
+        parts = list(segmentation._chunks(run, clip, 12, None))
+        assert not torch.equal(parts[0].background, parts[1].background)
+
+    def test_reads_no_further_than_its_chunk(self, run, clip):
+        read = []
+
+        def frames():
+            for number, frame in enumerate(clip):
+                read.append(number)
+                yield frame
+
+        first = next(segment(run, frames(), 0.4, window=None, chunk=5))
+        assert first.mask.shape == clip.size
+        assert read == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"chunk": 1}, "chunk: expected at least 2 frames, got 1"),
+            ({"window": Window()}, "window: a video does not know its exact flow"),
+        ],
+    )
+    def test_refuses(self, run, clip, changes, message):
+        with pytest.raises(TccamError, match=message):
+            list(segment(run, clip, 0.4, **changes))
+
+    def test_a_frame_of_another_size_is_named(self, run, clip):
+        frames = [*clip.frames[:3], torch.zeros(3, 8, 8, dtype=torch.uint8)]
+        with pytest.raises(TccamError, match="frame 3 has"):
+            list(segment(run, frames, 0.4))
+
+
+class TestFiles:
+    def test_a_cut_run_goes_on_and_ends_with_the_same_bytes(self, run, clip, tmp_path, monkeypatch):
+        whole = segment_files(run, clip, tmp_path / "whole", 0.4, chunk=6, progress=False)
+        assert len(whole) == len(clip)
+        real, written = segmentation.write_atomic, []
+
+        def cut(path, data):
+            if len(written) == 9:
+                raise KeyboardInterrupt
+            written.append(path)
+            real(path, data)
+
+        monkeypatch.setattr(segmentation, "write_atomic", cut)
+        with pytest.raises(KeyboardInterrupt):
+            segment_files(run, clip, tmp_path / "cut", 0.4, chunk=6, progress=False)
+        monkeypatch.undo()
+        resumed = segment_files(run, clip, tmp_path / "cut", 0.4, chunk=6, progress=False)
+        assert [p.name for p in resumed] == [p.name for p in whole]
+        assert all(a.read_bytes() == b.read_bytes() for a, b in zip(whole, resumed, strict=True))
+        before = [path.stat().st_mtime_ns for path in resumed]
+        segment_files(run, clip, tmp_path / "cut", 0.4, chunk=6, progress=False)
+        assert [path.stat().st_mtime_ns for path in resumed] == before
+
+    def test_masks_are_what_segment_finds(self, run, clip, tmp_path):
+        paths = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
+        for path, frame in zip(paths, segment(run, clip, 0.4), strict=True):
+            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            assert pixels.tolist() == (frame.mask.numpy() * 255).tolist()
+
+    def test_other_settings_and_other_files_are_refused(self, run, clip, tmp_path):
+        segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
+        with pytest.raises(TccamError, match="made with other settings"):
+            segment_files(run, clip, tmp_path / "masks", 0.5, progress=False)
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "letter.txt").write_text("dear")
+        with pytest.raises(TccamError, match="mine: expected an empty folder"):
+            segment_files(run, clip, tmp_path / "mine", 0.4, progress=False)
+        segmentation.remove_files(tmp_path / "mine")
+        assert (tmp_path / "mine" / "letter.txt").exists()
+        (tmp_path / "masks" / "segment.json").write_text("{")
+        with pytest.raises(TccamError, match=r"segment\.json: not a readable state"):
+            segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
+
+    def test_the_overlay_colours_the_mask_alone(self, run, clip, tmp_path):
+        masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
+        video = VideoClip(segmentation.write_overlay(tmp_path / "found.avi", clip, masks))
+        assert video.fps == clip.fps
+        mixed = 0
+        for shown, frame, path in zip(video, clip, masks, strict=True):
+            mask = torch.from_numpy(segmentation._mask(path))
+            assert (shown[:, ~mask].int() - frame[:, ~mask].int()).abs().max() <= 2  # the codec
+            mixed += int(mask.sum())
+            if mask.any():
+                wanted = (frame[:, mask].float() + torch.tensor([[217.0], [95], [2]])) / 2
+                assert (shown[:, mask].float() - wanted).abs().max() <= 3
+        assert mixed > 0
+
+    def test_annotations_are_coco(self, run, clip, tmp_path):
+        masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
+        path = segmentation.write_annotations(tmp_path / "annotations.json", clip, masks)
+        made = json.loads(path.read_text())
+        assert [image["id"] for image in made["images"]] == list(range(len(clip)))
+        assert made["categories"] == [{"id": 1, "name": "illegal"}]
+        assert made["annotations"]
+        for found in made["annotations"]:
+            mask = segmentation._mask(masks[found["image_id"]])
+            left, top, width, height = found["bbox"]
+            assert (
+                found["area"] == mask.sum() == mask[top : top + height, left : left + width].sum()
+            )
+            assert decoded(found["segmentation"]["counts"], mask.shape).tolist() == mask.tolist()
+        empty = {n for n, m in enumerate(masks) if not segmentation._mask(m).any()}
+        assert {a["image_id"] for a in made["annotations"]} == set(range(len(clip))) - empty
+
+
+def decoded(counts, shape):
+    """Run lengths to a mask, the long way round."""
+    values = [bool(number % 2) for number, length in enumerate(counts) for _ in range(length)]
+    return np.array(values).reshape(shape[::-1]).T
+
+
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
+def test_run_lengths_give_the_mask_back(mask):
+    counts = segmentation.run_lengths(mask)
+    assert sum(counts) == mask.size
+    assert all(counts[1:])
+    assert decoded(counts, mask.shape).tolist() == mask.tolist()
+
+
+def test_flow_that_is_not_kept_is_the_flow_that_is(tmp_path):
+    clip = SyntheticBelt(replace(BELT, speed=3.0)).train[0]
+    kept = FlowStore(tmp_path).get(clip, "dis", 4, progress=False)
+    static = background.streaming_median(clip)
+    streamed = list(stream_flow(clip, "dis", 4, background=static))
+    flow, visible = (torch.stack(tensors) for tensors in zip(*streamed, strict=True))
+    torch.testing.assert_close(flow, kept.flow, rtol=1e-3, atol=1e-3)  # it is kept in 16 bits
+    assert torch.equal(visible, kept.visible)
+    assert NEIGHBOURS.assisted
+
+
+def test_no_more_frames_are_alive_than_a_chunk(run, clip):
+    alive, most = set(), 0
+
+    def frames():
+        nonlocal most
+        for number in range(3 * len(clip)):
+            frame = clip[number % len(clip)].clone()
+            alive.add(number)
+            weakref.finalize(frame, alive.discard, number)
+            most = max(most, len(alive))
+            yield frame
+            del frame
+
+    count = sum(1 for _ in segment(run, frames(), 0.4, window=None, chunk=10))
+    assert count == 3 * len(clip)
+    assert 10 <= most <= 12
