@@ -54,7 +54,7 @@ LABELS = {
 
 _CAMERAS = LABELS["test"]
 _ORIENTATION = 0x0112  # the EXIF tag that tells how a camera was held; from 5 on, sideways
-_FLO_MAGIC = 0x45494850  # "PIEH"
+_FLO_MAGIC = int.from_bytes(b"PIEH", "little")
 
 _Key = tuple[str, str, str]  # split, class and name of a video
 _Files = dict[str, dict[int, Path]]  # "pictures", "masks" or "flows" → number → file
