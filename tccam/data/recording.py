@@ -25,6 +25,7 @@ from typing import Any, Literal, NamedTuple, cast
 import cv2
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -197,8 +198,8 @@ def write_belt(
         >>> with TemporaryDirectory() as root:
         ...     for written in write_belt(config, root, progress=False)[:2]:
         ...         print(written.path.relative_to(root).as_posix(), written.frames)
-        train_val_dataset/training/before/video_000 8
-        train_val_dataset/training/bg/before_video_000_0001 12
+        train_val_dataset/training/before/video_000 7
+        train_val_dataset/training/bg/before_video_000_0001 13
     """
     _choose("ending", ending, _ENDINGS)
     belt, made = SyntheticBelt(config), []
@@ -248,9 +249,10 @@ def safe_name(name: str) -> str:
         >>> safe_name("Förderband 3: vorn/oben."), safe_name("CON"), safe_name("..")
         ('Förderband 3_ vorn_oben', '_CON', '_')
     """
+    name = name.encode("utf-8", "replace").decode()  # a file may have a name that is no text
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", unicodedata.normalize("NFC", name))
     # Not longer than most file systems allow, with room for a clip's number.
-    name = name.encode("utf-8", "replace")[:_LONGEST_NAME].decode("utf-8", "ignore")
+    name = name.encode()[:_LONGEST_NAME].decode("utf-8", "ignore")
     name = name.strip(" ").lstrip(".").rstrip(". ")  # a dot in front hides, Windows drops the end
     reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     return f"_{name}" if reserved or not name else name
@@ -273,13 +275,13 @@ class _Settings:
         _choose("split", self.split, PICTURES)
         _choose(f"label (split {self.split})", self.label, LABELS[self.split])
         _choose("ending", self.ending, _ENDINGS)
-        sides = self.size if isinstance(self.size, tuple) else (self.size or 1,)
-        limits: dict[str, tuple[float, float, float | None]] = {
-            "fps": (1e-3, 1000, self.fps), "clip_frames": (1, 10**9, self.clip_frames),
-            "validation": (0, 0.9, self.validation), "apart": (1, 10**9, self.apart),
-            "size": (1, 10**5, min(sides)),
-        }  # fmt: skip
-        for name, (low, high, value) in limits.items():
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        limits: list[tuple[str, float, float, float | None]] = [
+            ("fps", 1e-3, 1000, self.fps), ("clip_frames", 1, 10**9, self.clip_frames),
+            ("validation", 0, 0.9, self.validation), ("apart", 1, 10**9, self.apart),
+            *(("size", 1, 10**5, side) for side in sides),
+        ]  # fmt: skip
+        for name, low, high, value in limits:
             if value is not None and not low <= value <= high:
                 raise TccamError(f"{name}: expected {low:g} … {high:g}, got {value}")
         if self.validation and (self.clip_frames is None or self.split != "training"):
@@ -305,8 +307,10 @@ def _import(
         shown = tqdm(frames, f"count {name}", unit="frame", disable=not progress)
         count = sum(1 for _ in shown)
     made, stream = [], enumerate(_frames(clip, settings))
-    with tqdm(desc=name, total=count or None, unit="frame", disable=not progress) as bar:
-        for piece in _pieces(root, name, settings, count):
+    pieces = _pieces(root, name, settings, count)
+    missing = sum(piece.stop - piece.start for piece in pieces if not piece.path.exists())
+    with tqdm(desc=name, total=missing, unit="frame", disable=not progress) as bar:
+        for piece in pieces:
             frames = _cut(stream, piece, bar)
             made.append(_folder(piece.path, origin, frames, count))
     return made
@@ -383,7 +387,7 @@ def _frames(clip: VideoClip | FolderClip, settings: _Settings) -> Iterator[_Fram
         if reached >= tick:
             tick = reached + 1
             number += 1
-            yield number, partial(_save_resized, partial(_from_video, decoder), settings)
+            yield number, partial(_save_resized, partial(_from_video, clip, decoder), settings)
     clip._end(decoder)  # warns of a file that was cut off
 
 
@@ -391,10 +395,10 @@ def _from_folder(clip: FolderClip, index: int) -> Picture:
     return _bgr(clip[index])
 
 
-def _from_video(decoder: _Decoder) -> Picture:
+def _from_video(clip: VideoClip, decoder: _Decoder) -> Picture:
     found, picture = decoder._capture.retrieve()
     if not found:
-        raise TccamError(f"frame {decoder.next}: expected a picture, it cannot be decoded")
+        raise TccamError(f"{clip.path}: its frame {decoder.next} cannot be decoded")
     return cast(Picture, picture)
 
 
@@ -458,24 +462,35 @@ def _folder(
     if os.path.lexists(path):
         raise TccamError(f"{path}: it is there, and was not made by tccam; move it out of the way")
     unfinished = path.with_name(f".{path.name}.unfinished")
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
-        if unfinished.exists():  # of a call that was killed
-            shutil.rmtree(unfinished)
-        unfinished.mkdir(parents=True)
-        count = 0
-        for number, save in frames:
-            save(unfinished / f"frame_{number:04d}")
-            count += 1
-        if not count:
-            raise TccamError(f"{path}: there is no frame for it")
-        record = {"origin": origin, "frames": count, "counted": counted}
-        Path(unfinished, _RECORD).write_text(json.dumps(record, indent=1), "utf-8")
-        unfinished.rename(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock:
+            try:
+                count = _fill(unfinished, frames)
+                record = {"origin": origin, "frames": count, "counted": counted}
+                Path(unfinished, _RECORD).write_text(json.dumps(record, indent=1), "utf-8")
+                unfinished.rename(path)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise TccamError(f"{path}: another process is writing it") from None
     except OSError as error:
         raise TccamError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return Written(path, count, new=True)
+
+
+def _fill(folder: Path, frames: Iterable[_Frame]) -> int:
+    """Save frames in a new folder; how many there were."""
+    if folder.exists():  # of a call that was killed
+        shutil.rmtree(folder)
+    folder.mkdir()
+    count = 0
+    for number, save in frames:
+        save(folder / f"frame_{number:04d}")
+        count += 1
+    return count
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -390,7 +390,8 @@ def _decoded(file: Path) -> _Look:
 def _header(file: Path) -> _Look:
     with Image.open(file) as picture:
         width, height = picture.size
-        sideways = picture.getexif().get(_ORIENTATION, 1) >= 5  # OpenCV turns it upright
+        # OpenCV turns what was taken sideways. Of a PNG, Pillow would decode all to know.
+        sideways = picture.format == "JPEG" and picture.getexif().get(_ORIENTATION, 1) >= 5
     return _Look((width, height) if sideways else (height, width))
 
 
