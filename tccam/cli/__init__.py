@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tccam.cli import apply, study, train
+from tccam.cli import apply, data, study, train
 from tccam.errors import TccamError
 
 __all__ = ["main"]
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tccam", description="Temporal-consistent class activation maps."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data.add(commands)
     train.add(commands)
     apply.add(commands)
     study.add(commands)

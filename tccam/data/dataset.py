@@ -22,7 +22,7 @@ from tccam.data.folder import FolderClip, read_picture
 from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = [
-    "FLOWS", "LABELS", "MASKS", "PICTURES", "DataSet", "FolderConfig", "FolderData",
+    "CLASS_FOLDERS", "FLOWS", "MASKS", "PICTURES", "DataSet", "FolderConfig", "FolderData",
     "LabelledFolder", "open_data", "resize_picture",
 ]  # fmt: skip
 
@@ -40,7 +40,7 @@ MASKS = {"validation": "train_val_dataset/validation_masks", "test": "test_set/m
 #: The folder of the flows; below it comes the path of the pictures.
 FLOWS = "optical_flows"
 #: Class folder → class; ``bg`` holds frames without an object.
-LABELS = {"before": "before", "after": "after", "bg": "background"}
+CLASS_FOLDERS = {"before": "before", "after": "after", "bg": "background"}
 
 
 class DataSet(Protocol):
@@ -149,7 +149,7 @@ class FolderData:
 
     def _split(self, split: str) -> tuple[LabelledFolder, ...]:
         clips = []
-        for folder, label in LABELS.items():
+        for folder, label in CLASS_FOLDERS.items():
             place = self._root / PICTURES[split] / folder
             for video in _folders(place) if place.is_dir() else ():
                 masks = self._root / MASKS[split] / folder / video.name if split in MASKS else None

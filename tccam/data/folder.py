@@ -14,10 +14,12 @@ from tccam.data.clip import Clip
 from tccam.data.video import VideoClip, from_bgr
 from tccam.errors import TccamError
 
-__all__ = ["FolderClip", "open_clip", "read_picture"]
+__all__ = ["NAME", "SUFFIXES", "FolderClip", "open_clip", "read_picture"]
 
-_PICTURES = {".jpg", ".jpeg", ".png"}
-_NAME = re.compile(r"(?P<prefix>.+)_(?P<number>\d+)")
+#: Endings of pictures.
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+#: The name of a frame, without its ending.
+NAME = re.compile(r"(?P<prefix>.+)_(?P<number>\d+)")
 
 
 def read_picture(path: str | os.PathLike[str]) -> Tensor:
@@ -117,9 +119,9 @@ def _numbered(folder: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     prefix: str | None = None
     for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or file.suffix.lower() not in _PICTURES:
+        if file.name.startswith(".") or file.suffix.lower() not in SUFFIXES:
             continue
-        match = _NAME.fullmatch(file.stem)
+        match = NAME.fullmatch(file.stem)
         if match is None:
             raise TccamError(f"{file}: expected a name <prefix>_<number>{file.suffix}")
         prefix = match["prefix"] if prefix is None else prefix

@@ -11,7 +11,7 @@ import torch
 
 from tccam.data import BeltConfig, FlowStore, SyntheticBelt
 from tccam.data.dataset import (
-    LABELS,
+    CLASS_FOLDERS,
     MASKS,
     PICTURES,
     FolderConfig,
@@ -25,7 +25,7 @@ from tccam.training import FrameSet, TrainConfig, fit, load_run
 
 BELT = BeltConfig(height=32, width=40, frames=20, train=2, validation=1, test=1, lead_in=6)
 FULL = replace(BELT, lead_in=0)
-FOLDERS = {label: folder for folder, label in LABELS.items()}
+FOLDERS = {label: folder for folder, label in CLASS_FOLDERS.items()}
 CLASSES = ("before", "after", "background")
 
 

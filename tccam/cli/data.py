@@ -1,0 +1,159 @@
+"""``tccam data``: data folders, in the layout of SERUSO and WS²."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from tccam.data.belt import BeltConfig
+from tccam.data.dataset import PICTURES
+from tccam.data.recording import Written, import_videos, write_belt
+from tccam.data.tree import LABELS, Survey, scan
+
+__all__ = ["add"]
+
+# A belt to try the commands with: seconds to write, megabytes to keep.
+_BELT = {
+    "frames": (40, "of a clip"),
+    "train": (4, "clips of each camera to train on"),
+    "validation": (2, "clips of each camera to choose on"),
+    "test": (2, "clips of each camera to score on"),
+    "height": (128, "pixels"),
+    "width": (160, "pixels"),
+    "seed": (0, "names the data set"),
+}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its verbs."""
+    data = commands.add_parser("data", help="data folders: check one, fill one")
+    verbs = data.add_subparsers(required=True, metavar="VERB")
+
+    check = _verb(verbs, "check", _check, "what is in a data folder, and what is wrong with it",
+                  "tccam data check ws2 --quick")  # fmt: skip
+    check.add_argument("folder", metavar="DIR")
+    check.add_argument("--quick", action="store_true", help="names and headers alone")
+
+    importing = _verb(verbs, "import", _import, "add videos to a data folder",
+                      "tccam data import before/*.mp4 --to sorting --label before --fps 5 "
+                      "--size 512\n          --clip-frames 200 --validation 0.2")  # fmt: skip
+    option = importing.add_argument
+    option("videos", nargs="+", metavar="VIDEO", help="a video file, or a folder of pictures")
+    option("--to", required=True, metavar="DIR", help="the data folder")
+    option("--label", required=True, choices=LABELS["training"], help="bg: frames without objects")
+    option("--split", default="training", choices=PICTURES, help="(training)")
+    option("--fps", type=float, metavar="N", help="frames to take a second (all)")
+    option("--size", type=_size, metavar="N", help="pixels of the shorter side, or HxW (as it is)")
+    option("--clip-frames", type=int, metavar="N", help="cut into clips of at most N frames")
+    option(
+        "--validation",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help=("of the clips of each video, its last ones, for the validation split (0)"),
+    )
+    option(
+        "--apart",
+        type=int,
+        default=1,
+        metavar="N",
+        help=("frames left out between the two splits (1)"),
+    )
+    option("--ending", default="jpg", choices=("jpg", "png"), help="png is lossless (jpg)")
+
+    belt = _verb(verbs, "belt", _belt, "write the synthetic belt as a data folder",
+                 "tccam data belt try --train 8 --flows")  # fmt: skip
+    belt.add_argument("folder", metavar="DIR")
+    for name, (default, text) in _BELT.items():
+        belt.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})"
+        )
+    belt.add_argument("--flows", action="store_true", help="the exact flows as well")
+    belt.add_argument("--ending", default="png", choices=("jpg", "png"), help="(png)")
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    """A verb with its help and an example."""
+    made = verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    made.set_defaults(command=command)
+    return made
+
+
+def _check(options: argparse.Namespace) -> int:
+    survey = scan(options.folder, quick=options.quick)
+    if options.json:
+        print(json.dumps({**asdict(survey), "errors": len(survey.errors),
+                          "warnings": len(survey.warnings)}, indent=1))  # fmt: skip
+    else:
+        _show(survey)
+    return 1 if survey.errors else 0
+
+
+def _show(survey: Survey) -> None:
+    """A table of the videos, then the problems."""
+    print(f"{'frames':>6}{'size':>12}{'gaps':>6}{'masks':>7}{'flows':>7}  video")
+    for video in survey.videos:
+        size = "×".join(map(str, video.size)) if video.size else "?"
+        print(f"{video.frames:6}{size:>12}{len(video.gaps):6}{video.masks:7}{video.flows:7}  "
+              f"{video.path}")  # fmt: skip
+    for problem in survey.problems:
+        print(f"{problem.severity}: {problem.path}: {problem.text}")
+    frames = sum(video.frames for video in survey.videos)
+    print(f"{len(survey.videos)} videos, {frames} frames: {len(survey.errors)} errors, "
+          f"{len(survey.warnings)} warnings")  # fmt: skip
+
+
+def _import(options: argparse.Namespace) -> int:
+    made = import_videos(
+        options.videos,
+        options.to,
+        label=options.label,
+        split=options.split,
+        fps=options.fps,
+        size=options.size,
+        clip_frames=options.clip_frames,
+        validation=options.validation,
+        apart=options.apart,
+        ending=options.ending,
+    )
+    return _made(made, options)
+
+
+def _belt(options: argparse.Namespace) -> int:
+    settings = {name: getattr(options, name) for name in _BELT}
+    config = BeltConfig(**settings, lead_in=max(0, min(BeltConfig.lead_in, options.frames // 3)))
+    made = write_belt(config, options.folder, flows=options.flows, ending=options.ending)
+    return _made(made, options)
+
+
+def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
+    """Say what was written."""
+    if options.json:
+        videos = [{**asdict(written), "path": written.path.as_posix()} for written in made]
+        print(json.dumps({"videos": videos}, indent=1))
+    else:
+        for written in made:
+            there = "" if written.new else "  (was there)"
+            print(f"{written.frames:6} frames  {written.path}{there}")
+    return 0
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    """``512`` or ``480x640``."""
+    height, cross, width = text.partition("x")
+    return (int(height), int(width)) if cross else int(height)
