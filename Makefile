@@ -3,7 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 NOTEBOOKS ?=
-# Chapters at a time: each takes about one core and a half, and 3 GB at most. A chapter that runs alone is measured.
+# Chapters at a time, made or tested: each takes about one core and a half, and 3 GB at most. One that is made alone is
+# measured.
 JOBS ?= 2
 
 # Nothing is written outside this folder but the caches of the package installers.
@@ -58,7 +59,7 @@ unit: env
 	$(BIN)/pytest --doctest-modules tccam tests/unit
 
 nbval: env
-	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env notebooks
 	$(BIN)/pytest tests/notebooks
 
 browser: env
