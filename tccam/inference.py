@@ -507,13 +507,16 @@ def _assisted(
     parts: list[Tensor] = []
     for number, clip in enumerate(clips):
         frames = (data.clip == number).nonzero().flatten()
-        wanted = torch.isin(frames, index)
-        if not wanted.any():
+        if not torch.isin(frames, index).any():
             continue
         field = window.field(clip, network.output_stride, flows)
-        pictures = (data.pictures(frame[None])[0] for frame in frames)
-        maps = stream(network, pictures, zip(field.flow, field.visible, strict=True), window=window)
-        parts.append(torch.stack(list(maps))[wanted])
+        begin = int(frames[0])
+        for first in data.first[frames].unique().tolist():  # no neighbour is behind a gap
+            run = frames[data.first[frames] == first]
+            pictures = (data.pictures(frame[None])[0] for frame in run)
+            along = zip(field.flow[run - begin], field.visible[run - begin], strict=True)
+            maps = stream(network, pictures, along, window=window)
+            parts.append(torch.stack(list(maps))[torch.isin(run, index)])
     return torch.cat(parts)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from tccam import cam
 from tccam.background import clean, median_background
 from tccam.data.clip import ArrayClip, Clip
 from tccam.data.dataset import resize_picture
 from tccam.data.flows import stream_flow
+from tccam.data.folder import FolderClip
 from tccam.data.video import write_video
 from tccam.errors import TccamError
 from tccam.files import write_atomic
-from tccam.inference import BEFORE, Window, assist, predict, score_maps
+from tccam.inference import BEFORE, Window, assist, predict
 from tccam.training import Run
 
 __all__ = [
@@ -46,8 +49,9 @@ class Segmented(NamedTuple):
 
     Attributes:
         mask: bool (H, W), where illegal objects are seen, on the grid of the video.
-        present: whether the network recognises the frame as one of *before*; if not, the mask is
-            empty. A class map is normalised by its own maximum, and lights up somewhere always.
+        present: whether the network recognises the frame as one of *before*: that class has the
+            highest logit, and it is above 0. If not, the mask is empty: a class map is normalised
+            by its own maximum, and lights up somewhere always.
     """
 
     mask: Tensor
@@ -92,7 +96,7 @@ def segment(
         raise TccamError(f"chunk: expected at least 2 frames, got {chunk}")
     if window is not None and window.flow == "exact":
         raise TccamError("window: a video does not know its exact flow; expected flow='dis', say")
-    for part in _chunks(run, frames, chunk, background):
+    for part in _chunks(run, frames, chunk, background, _gaps(frames)):
         background = part.background
         yield from _of_chunk(run, part, threshold, window, batch)
 
@@ -106,14 +110,20 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(
-    run: Run, frames: Iterable[Tensor], chunk: int, background: Tensor | None
+    run: Run,
+    frames: Iterable[Tensor],
+    chunk: int,
+    background: Tensor | None,
+    gaps: Sequence[int] = (),
 ) -> Iterator[_Chunk]:
+    """The frames in chunks; ``gaps`` are frames that do not follow the one before them."""
     data, stream = run.config.data, iter(frames)
     native: tuple[int, int] | None = None
     number = 0
     while True:
         small = []
-        for frame in islice(stream, chunk):
+        end = min((gap for gap in gaps if gap > number), default=number + chunk)
+        for frame in islice(stream, min(chunk, end - number)):
             size = frame.shape[1], frame.shape[2]
             native = native or size
             if size != native:
@@ -128,6 +138,13 @@ def _chunks(
         yield _Chunk(pictures, background, native)
 
 
+def _gaps(frames: Iterable[Tensor]) -> list[int]:
+    """The frames of a folder before which numbers are missing."""
+    if not isinstance(frames, FolderClip):
+        return []
+    return [n for n, (a, b) in enumerate(pairwise(frames.numbers), 1) if b != a + 1]
+
+
 def _of_chunk(
     run: Run, part: _Chunk, threshold: float, window: Window | None, batch: int
 ) -> Iterator[Segmented]:
@@ -138,7 +155,9 @@ def _of_chunk(
         for frames in torch.split(part.frames, batch)
     ]
     maps = torch.cat([output.maps for output in outputs])
-    present = torch.cat([output.logits for output in outputs]).argmax(1) == BEFORE
+    logits = torch.cat([output.logits for output in outputs])
+    # With two classes one is always the highest, on an empty belt too.
+    present = (logits.argmax(1) == BEFORE) & (logits[:, BEFORE] > 0)
     helped: Iterable[Tensor] = maps
     if window is not None:
         flows = stream_flow(
@@ -168,10 +187,8 @@ def frame_scores(
     Returns:
         float (H, W) in [0, 1].
     """
-    scores = score_maps(maps[None, None], inner, stride)
-    if inner != size:
-        scores = F.interpolate(scores, size, mode="bilinear", align_corners=False)
-    return scores[0, 0]
+    enlarged = cam.enlarge(F.relu(maps[None, None]), size, stride, picture=inner)
+    return cam.normalize(enlarged)[0, 0]
 
 
 def segment_files(
@@ -206,29 +223,37 @@ def segment_files(
         TccamError: as :func:`segment`, and if the folder holds other masks: of another run, video
             or threshold.
     """
-    settings = json.loads(
-        json.dumps([run.key, clip.name, list(clip.size), threshold, repr(window), chunk])
-    )
+    settings = {
+        "weights": _digest(run),
+        "video": _origin(clip),
+        "threshold": threshold,
+        "window": repr(window),
+        "chunk": chunk,
+    }
     state, kept = folder / _STATE, folder / ".background.safetensors"
     done, background = 0, None
     if state.exists():
         found = _state(state)
         if found["settings"] != settings:
+            other = [key for key in settings if found["settings"].get(key) != settings[key]]
             raise TccamError(
-                f"{folder}: it holds masks that were made with other settings "
-                f"({found['settings']}, now {settings}); choose another folder, or empty it"
+                f"{folder}: it holds masks that were made with another {' and '.join(other)}; "
+                "choose another folder, or remove this one"
             )
         done = found["done"]
         background = safetensors.torch.load_file(kept)["background"] if done else None
     elif folder.is_dir() and any(folder.iterdir()):
         raise TccamError(f"{folder}: expected an empty folder, or masks of this video")
     folder.mkdir(parents=True, exist_ok=True)
+    if not done:
+        write_atomic(state, json.dumps({"settings": settings, "done": 0}).encode())
     paths = [folder / f"frame_{number:06d}.png" for number in range(done)]
     stream = iter(clip)
     if sum(1 for _ in islice(stream, done)) < done:
         raise TccamError(f"{folder}: it holds more masks than {clip.name} has frames")
     with tqdm(desc=clip.name, initial=done, unit="frame", disable=not progress) as bar:
-        for part in _chunks(run, stream, chunk, background):
+        gaps = [gap - done for gap in _gaps(clip) if gap > done]
+        for part in _chunks(run, stream, chunk, background, gaps):
             for here in _of_chunk(run, part, threshold, window, batch):
                 path = folder / f"frame_{len(paths):06d}.png"
                 pixels = here.mask.numpy().astype(np.uint8) * 255
@@ -240,10 +265,24 @@ def segment_files(
     return paths
 
 
+def _digest(run: Run) -> str:
+    """Names the weights of a network, wherever its run is."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in run.network.state_dict().items()}
+    return hashlib.sha256(safetensors.torch.save(weights)).hexdigest()[:16]
+
+
+def _origin(clip: Clip) -> list[Any]:
+    """What tells a video from others of its name."""
+    files = clip.files if isinstance(clip, FolderClip) else [getattr(clip, "path", None)]
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f is not None]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return [clip.name, *clip.size, digest]
+
+
 def _state(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {"settings": found["settings"], "done": int(found["done"])}
+        return {"settings": dict(found["settings"]), "done": int(found["done"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TccamError(f"{path}: not a readable state ({error}); empty the folder") from None
 
@@ -333,8 +372,10 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
         >>> run_lengths(np.array([[True], [False]]))
         [0, 1, 1]
     """
-    runs = [(bool(value), sum(1 for _ in group)) for value, group in groupby(mask.T.flat)]
-    return [0] * runs[0][0] + [length for _, length in runs]
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    lengths: list[int] = np.diff([0, *edges, flat.size]).tolist()
+    return [0] * bool(flat[0]) + lengths
 
 
 def _mask(file: Path) -> NDArray[np.bool_]:

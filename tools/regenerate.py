@@ -312,21 +312,20 @@ def _regenerate_all(
         return regenerate(name, parameters, output, cold)
 
     failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        chapters = {pool.submit(run, name): name for name in names}
-        try:
-            for done in as_completed(chapters):
-                name = chapters[done]
-                try:
-                    took = done.result()
-                except ChapterError as error:
-                    failed.append(name)
-                    print(f"{name} failed, and stays as it was:\n{error}", file=sys.stderr)
-                else:
-                    print(f"{name}: {took.seconds:.0f} s, {took.peak_mib:.0f} MiB", file=sys.stderr)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        chapters = {pool.submit(run, name): name for name in dict.fromkeys(names)}
+        for done in as_completed(chapters):
+            name = chapters[done]
+            try:
+                took = done.result()
+            except ChapterError as error:
+                failed.append(name)
+                print(f"{name} failed, and stays as it was:\n{error}", file=sys.stderr)
+            else:
+                print(f"{name}: {took.seconds:.0f} s, {took.peak_mib:.0f} MiB", file=sys.stderr)
+    finally:
+        pool.shutdown(cancel_futures=True)  # what runs ends, what waits does not begin
     return failed
 
 

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a missing permission, a folder where a file belongs
+        print(f"tccam: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tccam: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

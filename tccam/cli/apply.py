@@ -64,7 +64,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--background", type=Path, metavar="FILE",
         help="the empty belt: a picture, or a video or folder whose median it is",
     )  # fmt: skip
-    explaining.add_argument("-o", "--output", type=Path, metavar="FILE", help="a .png or .jpg")
+    explaining.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="a .png or .jpg (PICTURE-CLASS.png, here)"
+    )
     explaining.set_defaults(command=_explain)
 
 
@@ -88,6 +90,10 @@ def _segment(options: argparse.Namespace) -> int:
         raise TccamError(f"--threshold: expected 0 … 1, got {options.threshold}")
     run, clip, output = _loaded(options), open_clip(options.video), options.output
     to_video = output.suffix.lower() in _VIDEOS
+    if not to_video and output.suffix:
+        raise TccamError(
+            f"{output}: expected a folder, or a name that ends in {' or '.join(_VIDEOS)}"
+        )
     if to_video and not output.parent.is_dir():
         raise TccamError(f"{output}: its folder does not exist")
     folder = output.with_name(f".{output.name}.masks") if to_video else output / "masks"
@@ -137,9 +143,7 @@ def _explain(options: argparse.Namespace) -> int:
     stride = run.network.output_stride
     scores = segmentation.frame_scores(output.maps[0, number], size, native, stride)
     chances = dict(zip(CLASSES, output.logits[0].sigmoid().tolist(), strict=False))
-    target = options.output or options.picture.with_name(
-        f"{options.picture.stem}-{options.label}.png"
-    )
+    target = options.output or Path(f"{options.picture.stem}-{options.label}.png")
     levels = (scores * 255).round().to(torch.uint8).numpy()
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA)
     grey = cv2.cvtColor(picture.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)[..., None]

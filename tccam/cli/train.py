@@ -15,12 +15,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tccam.data.clip import LabelledClip
 from tccam.data.dataset import FolderConfig, FolderData
 from tccam.errors import TccamError
-from tccam.inference import choose_threshold, evaluate
+from tccam.inference import Window, choose_threshold, evaluate
 from tccam.training import TrainConfig, fit, load_run
 
 __all__ = ["add"]
 
-_CELL = 32  # pixels: sides that every stride and 2×2 tiles divide
+_CELLS = {"fast": 32, "full": 64}  # pixels: sides that 2×2 tiles of whole cells divide
 _SHORT = {"fast": 128, "full": 512}  # the shorter side of a picture
 _OPTIONAL = {"weights": str, "output_stride": int}
 _SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
@@ -56,13 +56,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "evaluate",
         help="score a run on masks",
         description="Score a run on the masks of a folder. The threshold comes from the masks of "
-        "the validation split where there are some, and never from the test split.",
+        "the validation split where there are some, and never from the test split. Accuracy counts "
+        "all frames that are not in a folder bg, empty ones too.",
         epilog="example: tccam evaluate 1f3a belt/ --json",
     )
     judging.add_argument("run", metavar="RUN", help="its name, the first digits, or its folder")
     judging.add_argument("folder", metavar="DIR")
     judging.add_argument("--split", choices=("test", "validation"), default="test")
     judging.add_argument("--threshold", type=float, metavar="T", help="instead of a chosen one")
+    judging.add_argument(
+        "--flow",
+        choices=("dis", "farneback", "none"),
+        default="dis",
+        help="how neighbours help, as in tccam segment; none: each frame alone (dis)",
+    )
     judging.add_argument("--json", action="store_true", help="the scores as JSON")
     judging.set_defaults(command=_evaluate)
 
@@ -107,13 +114,13 @@ def _train(options: argparse.Namespace) -> int:
     damaged = "skip" if options.skip_damaged else "refuse"
     size = options.size
     if size is None:
-        first = FolderData(FolderConfig(options.folder)).train[0]
-        size = _fitting(first.size, _SHORT[options.preset])
+        first = FolderData(FolderConfig(options.folder, damaged=damaged)).train[0]
+        size = _fitting(first.size, _SHORT[options.preset], _CELLS[options.preset])
     height, width = size
     data = FolderData(FolderConfig(options.folder, height, width, damaged))
     changes = _for_folders(changes, data.train)
-    changes["jitter"] = tuple(changes.get("jitter", ())) or None
-    changes = {k: v for k, v in changes.items() if v is not None}
+    if "jitter" in changes:
+        changes["jitter"] = tuple(changes["jitter"])
     method = changes.pop("method", "both")
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
@@ -139,17 +146,17 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     values = values.get("config", values) if isinstance(values, Mapping) else None
     if not isinstance(values, Mapping):
         raise TccamError(f"{path}: expected settings of TrainConfig")
-    values = {name: value for name, value in values.items() if name != "data"}
-    try:
-        made = TrainConfig.from_record(values)
-    except TccamError as error:
-        raise TccamError(f"{path}: {error}") from None
-    return {name: getattr(made, name) for name in values}
+    known = {f.name for f in fields(TrainConfig)}
+    if unknown := values.keys() - known:
+        raise TccamError(f"{path}: there is no setting {', '.join(sorted(unknown))}")
+    return {name: value for name, value in values.items() if name != "data"}
 
 
 def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> dict[str, Any]:
     """Settings that a folder cannot do without: nobody knows its exact flow."""
-    fitting = {"flow": "dis", **changes}
+    fitting = dict(changes)
+    if fitting.get("flow", "exact") == "exact":
+        fitting["flow"] = "dis"
     if not any(clip.label == "background" for clip in clips):
         if "num_classes" not in changes:
             print("no folder bg: two classes, without the empty belt", file=sys.stderr)
@@ -157,29 +164,35 @@ def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> d
     return fitting
 
 
-def _fitting(native: tuple[int, int], short: int) -> tuple[int, int]:
-    """A size with about the picture's proportions, whose sides all strides divide."""
+def _fitting(native: tuple[int, int], short: int, cell: int) -> tuple[int, int]:
+    """A size with about the picture's proportions, whose sides are multiples of ``cell``."""
     scale = min(1.0, short / min(native))
-    height, width = (max(_CELL, round(side * scale / _CELL) * _CELL) for side in native)
+    height, width = (max(cell, round(side * scale / cell) * cell) for side in native)
     return height, width
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     run = load_run(options.run)
     height, width = (getattr(run.config.data, side) for side in ("height", "width"))
-    data = FolderData(FolderConfig(options.folder, height, width))
+    damaged = getattr(run.config.data, "damaged", "refuse")
+    data = FolderData(FolderConfig(options.folder, height, width, damaged))
     clips = getattr(data, options.split)
     threshold, origin = options.threshold, "given"
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise TccamError(f"--threshold: expected 0 … 1, got {threshold}")
+    window = None if options.flow == "none" else Window(flow=options.flow)
     if threshold is None:
         if options.split == "validation":
             raise TccamError("--threshold: on the validation split itself it has to be given")
         try:
             validation = data.validation
-            threshold = choose_threshold(run.network, validation, run.config.background)
+            threshold = choose_threshold(
+                run.network, validation, run.config.background, window=window
+            )
             origin = "validation"
         except TccamError as error:
             raise TccamError(f"{error}; or give a --threshold") from None
-    report = evaluate(run.network, clips, run.config.background, threshold)
+    report = evaluate(run.network, clips, run.config.background, threshold, window=window)
     scores = {name: getattr(report, name) for name in (*_SCORES, "precision", "recall")}
     facts = {"run": run.key, "split": options.split, "threshold": threshold, "from": origin}
     if options.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +17,7 @@ from torch import Tensor
 from tccam.background import streaming_median
 from tccam.data.belt import BeltConfig, SyntheticBelt
 from tccam.data.clip import CLASSES, LabelledClip
-from tccam.data.folder import FolderClip, read_picture
+from tccam.data.folder import SUFFIXES, FolderClip, read_picture
 from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "LabelledFolder", "open_data", "resize_picture",
 ]  # fmt: skip
 
-_log = logging.getLogger(__name__)
 _WHITE = 128  # of a mask's levels
 
 #: Split → the folder of its class folders.
@@ -74,7 +72,7 @@ class FolderConfig:
         damaged: what to do with a picture that cannot be read: "refuse" it when it is needed, or
             "skip" it, as if its number were missing, and say so.
         content: names what is in the folder, so that a run knows its data again; "" until it is
-            opened. It follows the names, sizes and dates of the files.
+            opened. It follows the names, sizes and dates of the pictures to train and to choose on.
     """
 
     root: str
@@ -130,7 +128,7 @@ class FolderData:
                 f"{config.root}: its files have changed since the configuration was made; open it "
                 "without content to take it as it is"
             )
-        self.config = replace(config, content=content)
+        self.config = replace(config, root=str(self._root.resolve()), content=content)
 
     @cached_property
     def train(self) -> tuple[LabelledFolder, ...]:
@@ -173,6 +171,9 @@ class LabelledFolder(LabelledClip):
         config: of the data set.
         masks: the folder of its masks, pictures with the same numbers; None for none.
 
+    Attributes:
+        numbers: of the frames, increasing.
+
     Raises:
         TccamError: as :class:`~tccam.data.folder.FolderClip`.
     """
@@ -182,34 +183,22 @@ class LabelledFolder(LabelledClip):
     def __init__(
         self, path: Path, label: str, config: FolderConfig, masks: Path | None = None
     ) -> None:
-        self._clip = FolderClip(path, label)
+        self._clip = FolderClip(path, label, config.damaged)
         self.name, self.label = f"{path.parent.name}/{path.name}", label
-        native = self._clip.size
-        self.size = (config.height, config.width) if config.height else native
-        self._kept = [
-            index
-            for index, file in enumerate(self._clip.files)
-            if config.damaged == "refuse" or _readable(file)
-        ]
-        if not self._kept:
-            raise TccamError(f"{path}: none of its {len(self._clip)} pictures can be read")
+        self.size = (config.height, config.width) if config.height else self._clip.size
+        self.numbers = self._clip.numbers
         self._masks = masks
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._clip)
 
     def __getitem__(self, index: int) -> Tensor:
-        return resize_picture(self._clip[self._kept[self._index(index)]], self.size)
+        return resize_picture(self._clip[index], self.size)
 
     @cached_property
     def background(self) -> Tensor:
         """The median of the video, float32 (3, H, W); of a long one, of a sample of its frames."""
         return streaming_median(self)
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The numbers of the frames, increasing."""
-        return tuple(self._clip.numbers[index] for index in self._kept)
 
     @property
     def labels(self) -> Tensor:
@@ -222,30 +211,36 @@ class LabelledFolder(LabelledClip):
         numbers = torch.tensor(self.numbers)
         return torch.cat((torch.ones(1, dtype=torch.bool), numbers[1:] != numbers[:-1] + 1))
 
-    @cached_property
+    @property
     def masks(self) -> Tensor:
-        """Where illegal objects are seen. Frames without a mask file show none, see ``known``."""
+        """Where illegal objects are seen. Frames without a mask file show none, see ``known``.
+
+        Raises:
+            TccamError: if a mask cannot be read, or has another size than its picture.
+        """
         masks = torch.zeros(len(self), *self.size, dtype=torch.bool)
         for mask, file in zip(masks, self._mask_files, strict=True):
-            if file is not None:
-                levels = resize_picture(read_picture(file), self.size)
-                mask.copy_(levels.float().mean(0) >= _WHITE)
+            if file is None:
+                continue
+            levels = read_picture(file)
+            found = levels.shape[1], levels.shape[2]
+            if found != self._clip.size:
+                raise TccamError(
+                    f"{file}: expected {self._clip.size} pixels (height, width) as its picture, "
+                    f"found {found}"
+                )
+            mask.copy_(resize_picture(levels, self.size).float().mean(0) >= _WHITE)
         return masks
 
     @property
     def known(self) -> Tensor:
         """Frames that have a mask file; all frames of a clip after the sorter that has no masks."""
-        if self._masks is None or not self._masks.is_dir():
-            return torch.ones(len(self), dtype=torch.bool)
-        return torch.tensor([file is not None for file in self._mask_files])
+        known = torch.tensor([file is not None for file in self._mask_files])
+        return known if known.any() or self.label == "before" else ~known
 
     @cached_property
     def _mask_files(self) -> list[Path | None]:
         if self._masks is None or not self._masks.is_dir():
-            if self.label == "before":
-                raise TccamError(
-                    f"{self._clip.path}: expected its masks in {self._masks}, found none"
-                )
             return [None] * len(self)
         found = FolderClip(self._masks)
         files = dict(zip(found.numbers, found.files, strict=True))
@@ -258,11 +253,11 @@ def open_data(config: BeltConfig | FolderConfig) -> DataSet:
 
 
 def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture in another size, uint8 (3, H, W): area means when it shrinks, else bilinear."""
+    """A picture in another size, uint8 (3, H, W): area means when no side grows, else bilinear."""
     height, width = size
     if picture.shape[1:] == size:
         return picture
-    shrinks = picture.shape[1] > height and picture.shape[2] > width
+    shrinks = picture.shape[1] >= height and picture.shape[2] >= width
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return torch.from_numpy(cv2.resize(pixels, (width, height), interpolation=way)).permute(2, 0, 1)
@@ -273,21 +268,14 @@ def _folders(place: Path) -> list[Path]:
     return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _readable(file: Path) -> bool:
-    try:
-        read_picture(file)
-    except TccamError as error:
-        _log.warning("%s; the frame is skipped", error)
-        return False
-    return True
-
-
 def _content(root: Path) -> str:
-    """A hash of the names, sizes and dates of all files, 16 hexadecimal digits."""
+    """A hash of the names, sizes and dates of what a run sees, 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for part in sorted({*PICTURES.values(), *MASKS.values()}):
-        for file in sorted((root / part).glob("*/*/*")):
-            facts = file.stat()
-            place = file.relative_to(root).as_posix()
+    for split in ("training", "validation"):
+        for file in sorted((root / PICTURES[split]).glob("*/*/*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+            if hidden or file.suffix.lower() not in SUFFIXES or not file.is_file():
+                continue
+            facts, place = file.stat(), file.relative_to(root).as_posix()
             digest.update(f"{place}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,8 @@ from tccam.data.video import VideoClip, from_bgr
 from tccam.errors import TccamError
 
 __all__ = ["NAME", "SUFFIXES", "FolderClip", "open_clip", "read_picture"]
+
+_log = logging.getLogger(__name__)
 
 #: Endings of pictures.
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -58,6 +61,8 @@ class FolderClip(Clip):
     Args:
         path: of the folder.
         label: one of :data:`~tccam.data.clip.CLASSES` or None.
+        damaged: what to do with a picture that cannot be read: "refuse" it when it is needed, or
+            "skip" it, as if its number were missing, and log its name; all are read for that.
 
     Attributes:
         path: of the folder.
@@ -79,13 +84,19 @@ class FolderClip(Clip):
         3 (4, 6) (9, 10, 12) ((10, 12),)
     """
 
-    def __init__(self, path: str | os.PathLike[str], label: str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], label: str | None = None, damaged: str = "refuse"
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             found = "a file" if self.path.exists() else "nothing"
             raise TccamError(f"{path}: expected a folder of pictures, found {found}")
         self.name, self.label = self.path.name, label
         frames = _numbered(self.path)
+        if damaged == "skip":
+            frames = {number: file for number, file in frames.items() if _readable(file)}
+            if not frames:
+                raise TccamError(f"{path}: not one of its pictures can be read")
         self.files = tuple(frames.values())
         self.numbers = tuple(frames)
         first = read_picture(self.files[0])
@@ -112,6 +123,15 @@ class FolderClip(Clip):
         """
         pairs = zip(self.numbers, self.numbers[1:], strict=False)
         return tuple((before, after) for before, after in pairs if after != before + 1)
+
+
+def _readable(file: Path) -> bool:
+    try:
+        read_picture(file)
+    except TccamError as error:
+        _log.warning("%s; the frame is skipped", error)
+        return False
+    return True
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

@@ -214,6 +214,8 @@ class TrainConfig:
             >>> TrainConfig.from_record(dataclasses.asdict(config)) == config
             True
         """
+        if not isinstance(record, Mapping):
+            raise TccamError(f"config: expected the fields of a run, got {record!r}")
         values = dict(record)
         data = values.pop("data", {})
         if not isinstance(data, Mapping):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import math
+import re
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from tccam import flow
 from tccam.data.clip import LabelledClip
-from tccam.data.dataset import DataSet, open_data
+from tccam.data.dataset import DataSet, FolderConfig, open_data
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
 from tccam.network import CamNet
@@ -117,6 +118,8 @@ def fit(
         (2,)
     """
     belt = belt or open_data(config.data)
+    if isinstance(config.data, FolderConfig) and not config.data.content:
+        config = replace(config, data=belt.config)  # a folder knows its content when it is opened
     if belt.config != config.data:
         raise TccamError("belt: its configuration is not the run's config.data")
     if checkpoint_every < 1:
@@ -167,11 +170,11 @@ def load_run(name: str | Path, store: RunStore | None = None) -> Run:
         ...     load_run(f"{folder}/{made.key}").config == made.config
         True
     """
-    store, path = store or RunStore(), Path(name)
-    if str(name) and path.is_dir():
+    store, path, keys = store or RunStore(), Path(name), []
+    if re.fullmatch("[0-9a-f]+", str(name)):
+        keys = sorted(p.parent.name for p in store.root.glob(f"{name}*/run.json"))
+    if not keys and str(name) and path.is_dir():
         store, keys = RunStore(path.resolve().parent), [path.resolve().name]
-    else:
-        keys = sorted(p.parent.name for p in store.root.glob(f"{glob.escape(str(name))}*/run.json"))
     if len(keys) != 1:
         found = f"{len(keys)} runs that begin so" if keys else "neither a run nor a folder"
         raise TccamError(f"{name}: {found} in {store.root}; expected one finished run")
@@ -181,8 +184,11 @@ def load_run(name: str | Path, store: RunStore | None = None) -> Run:
     try:
         config = TrainConfig.from_record(record["config"])
         return _loaded(config, keys[0], record, store)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise TccamError(f"{name}: not a readable run ({error})") from None
+    except TccamError as error:
+        raise TccamError(f"{name}: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        found = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise TccamError(f"{name}: not a readable run ({found})") from None
 
 
 def _loaded(config: TrainConfig, key: str, record: Mapping[str, Any], store: RunStore) -> Run:
@@ -209,15 +215,15 @@ def run_key(config: TrainConfig, fabric: Fabric | None = None) -> str:
     """The name of a run in the store.
 
     Beside the configuration and the sources it depends on the content of a file of weights, on
-    OpenCV where that estimates flow, on the kind of device and on the number of processes: batch
-    normalisation sees each one's part.
+    OpenCV where that estimates flow or reads the pictures, on the kind of device and on the number
+    of processes: batch normalisation sees each one's part.
     """
     weights = Path(config.weights) if config.weights else None
     estimated = config.temporal and config.flow in flow.METHODS
     return fingerprint(
         config,
         weights=sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
-        opencv=cv2.__version__ if estimated else None,
+        opencv=cv2.__version__ if estimated or isinstance(config.data, FolderConfig) else None,
         device=fabric.device.type if fabric and fabric.device.type != "cpu" else None,
         processes=fabric.world_size if fabric and fabric.world_size > 1 else None,
     )
@@ -240,7 +246,6 @@ class _Training:
         self.config, self.key, self.store, self.fabric = config, key, store, fabric
         self.logger, self.progress = logger, progress and fabric.is_global_zero
         network = _network(config).train()
-        _check_tiles(config, network.output_stride)
         # Channels last: half the time per step on a CPU, and what tensor cores want.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = _optimizer(self.network, config)
@@ -256,6 +261,7 @@ class _Training:
                 progress=self.progress,
             )
 
+        _check_tiles(config, belt.train[0].size, network.output_stride)
         self.sampler = sampler(belt.train, augment=True)
         self.judge = sampler(belt.validation, augment=False) if config.validate_every else None
         self.history: dict[str, list[Tensor]] = {}
@@ -434,10 +440,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _check_tiles(config: TrainConfig, stride: int) -> None:
+def _check_tiles(config: TrainConfig, sizes: tuple[int, int], stride: int) -> None:
     """Refuse tiles whose cells would not lie on the picture's: some of them without a word."""
     side = math.isqrt(config.pieces)
-    sizes = (config.data.height, config.data.width)
     if config.spatial and any(size % (side * stride) for size in sizes):
         raise TccamError(
             f"TrainConfig.pieces: {config.pieces} tiles at stride {stride} need pictures whose "

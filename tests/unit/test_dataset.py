@@ -123,30 +123,40 @@ class TestFolderData:
         assert clip.known.tolist() == [n != 2 for n in range(len(clip))]
         assert not clip.masks[2].any()
 
+    def test_a_mask_of_another_size_is_refused(self, copied):
+        file = sorted((copied / MASKS["test"] / "before" / "000").iterdir())[1]
+        write(file, torch.zeros(16, 20))
+        with pytest.raises(TccamError, match=rf"{file.name}: expected \(32, 40\) pixels"):
+            _ = FolderData(FolderConfig(str(copied))).test[0].masks
+
     def test_a_video_after_the_sorter_needs_no_masks(self, copied):
         clips = FolderData(FolderConfig(str(copied))).train
         after = next(clip for clip in clips if clip.label == "after")
         assert not after.masks.any()
         assert after.known.all()
-        with pytest.raises(TccamError, match="training/before/000: expected its masks in None"):
-            _ = clips[0].masks
+        assert not clips[0].masks.any()
+        assert not clips[0].known.any()
 
-    def test_damaged_pictures_are_refused_or_skipped_by_name(self, copied, caplog):
-        file = sorted((copied / PICTURES["training"] / "before" / "000").iterdir())[3]
+    @pytest.mark.parametrize("number", [0, 3])
+    def test_damaged_pictures_are_refused_or_skipped_by_name(self, copied, caplog, number):
+        folder = copied / PICTURES["training"] / "before" / "000"
+        file = sorted(folder.iterdir())[number]
         file.write_bytes(file.read_bytes()[:60])
-        clip = FolderData(FolderConfig(str(copied))).train[0]
         with pytest.raises(TccamError, match=file.name):
-            list(clip)
+            list(FolderData(FolderConfig(str(copied))).train[0])
         with caplog.at_level(logging.WARNING):
             kept = FolderData(FolderConfig(str(copied), damaged="skip")).train[0]
         assert file.name in caplog.text
-        assert len(kept) == len(clip) - 1
-        assert kept.starts.sum() == 2
+        assert len(kept) == len(list(folder.iterdir())) - 1
+        assert kept.starts.sum() == (2 if number else 1)
 
     def test_knows_its_content_again(self, copied):
         config = FolderData(FolderConfig(str(copied))).config
         assert FolderData(config).config == config
-        file = sorted((copied / PICTURES["test"] / "after" / "000").iterdir())[0]
+        file = sorted((copied / PICTURES["validation"] / "after" / "000").iterdir())[0]
+        (file.parent / ".hidden.png").touch()
+        (copied / MASKS["validation"] / "before" / "000" / "new.png").touch()
+        assert FolderData(config).config == config  # what a run does not see
         os.utime(file, (1, 1))
         with pytest.raises(TccamError, match="its files have changed"):
             FolderData(config)
@@ -211,6 +221,18 @@ class TestTraining:
         moved = (store.root / run.key).rename(tmp_path / "my run")
         assert load_run(moved).key == "my run"
 
+    def test_a_folder_that_is_not_open_yet_is_opened(self, folder, tmp_path):
+        config = TrainConfig(data=FolderConfig(str(folder)), steps=1, threads=1)
+        run = fit(config, store=RunStore(tmp_path / "runs"), progress=False)
+        assert run.config.data.content
+
+    def test_tiles_are_checked_on_pictures_of_their_own_size(self, folder, tmp_path):
+        config = TrainConfig(
+            data=FolderConfig(str(folder)), method="puzzle", output_stride=16, steps=1, threads=1
+        )
+        with pytest.raises(TccamError, match="multiples of 32, got 32×40"):
+            fit(config, store=RunStore(tmp_path / "runs"), progress=False)
+
 
 class TestLoadRun:
     @pytest.fixture
@@ -227,6 +249,9 @@ class TestLoadRun:
         store, _ = made
         with pytest.raises(TccamError, match="zzz: neither a run nor a folder"):
             load_run("zzz", store)
+        for nothing in ("", "a/b", "/nowhere/run", str(tmp_path / "no")):
+            with pytest.raises(TccamError, match="neither a run nor a folder"):
+                load_run(nothing, store)
         two = RunStore(tmp_path / "two")
         for name in ("ab1", "ab2"):
             two.finish(name, {})
@@ -242,6 +267,8 @@ class TestLoadRun:
             ("run.json", b"{", "not a readable run record"),
             ("run.json", b"[]", "expected a JSON object"),
             ("run.json", b"{}", "not a readable run"),
+            ("run.json", b'{"config": "abc"}', "config: expected the fields of a run"),
+            ("run.json", b'{"config": {"data": {}}, "terms": []}', "not a readable run"),
             ("run.json", b'{"config": {"colour": 1}}', "TrainConfig has no colour"),
             ("run.json", b'{"config": {"steps": "many"}}', "TrainConfig.steps: expected"),
             ("run.json", b'{"config": {"data": 3}}', "data: expected the fields"),
@@ -260,8 +287,9 @@ class TestLoadRun:
         store, runs = made
         folder = store.root / runs[0].key
         store.save(runs[0].key, "weights", {"classifier.weight": torch.zeros(1)})
-        with pytest.raises(TccamError, match="not a readable run"):
+        with pytest.raises(TccamError, match="not a readable run") as caught:
             load_run(folder)
+        assert "\n" not in str(caught.value)
 
 
 def test_resizing_keeps_what_fits_and_means_areas():

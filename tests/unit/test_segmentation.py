@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tccam import background, segmentation
-from tccam.data import ArrayClip, BeltConfig, FlowStore, SyntheticBelt, VideoClip
+from tccam.data import (
+    ArrayClip,
+    BeltConfig,
+    FlowStore,
+    FolderClip,
+    SyntheticBelt,
+    VideoClip,
+    write_video,
+)
 from tccam.data.flows import stream_flow
 from tccam.errors import TccamError
 from tccam.inference import BEFORE, Window, predict, score_maps
@@ -72,6 +80,33 @@ class TestSegment:
         parts = list(segmentation._chunks(run, clip, 12, None))
         assert not torch.equal(parts[0].background, parts[1].background)
 
+    def test_a_chunk_ends_where_numbers_are_missing(self, run, clip, tmp_path):
+        for number, frame in zip([1, 2, 3, 4, 9, 10, 11, 12], clip, strict=False):
+            pixels = np.ascontiguousarray(frame.permute(1, 2, 0).numpy()[..., ::-1])
+            cv2.imwrite(str(tmp_path / f"frame_{number}.png"), pixels)
+        folder = FolderClip(tmp_path)
+        gaps = segmentation._gaps(folder)
+        assert gaps == [4]
+        parts = segmentation._chunks(run, folder, 6, None, gaps)
+        assert [len(part.frames) for part in parts] == [4, 4]
+        whole = list(segment(run, folder, 0.4, chunk=6))
+        halves = [
+            found
+            for part in (clip.frames[:4], clip.frames[4:8])
+            for found in segment(run, ArrayClip(part), 0.4, chunk=6)
+        ]
+        assert all(torch.equal(a.mask, b.mask) for a, b in zip(whole, halves, strict=True))
+
+    def test_two_classes_know_an_empty_frame(self, tmp_path):
+        """One of two classes is always the highest; its logit says whether it is there."""
+        config = TrainConfig(data=BELT, num_classes=2, steps=1, threads=1)
+        two = fit(config, store=RunStore(tmp_path), progress=False)
+        with torch.no_grad():
+            for weight in two.network.parameters():
+                weight.zero_()
+        frames = SyntheticBelt(BELT).test[0].frames[:4]
+        assert not any(found.present for found in segment(two, frames, 0.4, window=None))
+
     def test_reads_no_further_than_its_chunk(self, run, clip):
         read = []
 
@@ -102,13 +137,16 @@ class TestSegment:
 
 
 class TestFiles:
-    def test_a_cut_run_goes_on_and_ends_with_the_same_bytes(self, run, clip, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("after", [1, 3, 9, 10, 20])
+    def test_a_cut_run_goes_on_and_ends_with_the_same_bytes(
+        self, run, clip, tmp_path, monkeypatch, after
+    ):
         whole = segment_files(run, clip, tmp_path / "whole", 0.4, chunk=6, progress=False)
         assert len(whole) == len(clip)
         real, written = segmentation.write_atomic, []
 
         def cut(path, data):
-            if len(written) == 9:
+            if len(written) == after:
                 raise KeyboardInterrupt
             written.append(path)
             real(path, data)
@@ -132,8 +170,13 @@ class TestFiles:
 
     def test_other_settings_and_other_files_are_refused(self, run, clip, tmp_path):
         segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
-        with pytest.raises(TccamError, match="made with other settings"):
+        with pytest.raises(TccamError, match="made with another threshold; choose"):
             segment_files(run, clip, tmp_path / "masks", 0.5, progress=False)
+        video = write_video(tmp_path / "one.avi", clip.frames, 12)
+        segment_files(run, VideoClip(video), tmp_path / "of one", 0.4, progress=False)
+        write_video(video, clip.frames[:14], 12)
+        with pytest.raises(TccamError, match="made with another video; choose"):
+            segment_files(run, VideoClip(video), tmp_path / "of one", 0.4, progress=False)
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "letter.txt").write_text("dear")
         with pytest.raises(TccamError, match="mine: expected an empty folder"):
@@ -174,6 +217,23 @@ class TestFiles:
             assert decoded(found["segmentation"]["counts"], mask.shape).tolist() == mask.tolist()
         empty = {n for n, m in enumerate(masks) if not segmentation._mask(m).any()}
         assert {a["image_id"] for a in made["annotations"]} == set(range(len(clip))) - empty
+
+
+def test_a_peak_lands_where_the_cell_looks():
+    """Cell (2, 3) of stride 4 looks at pixel (8, 12): at twice the size, at (16.5, 24.5)."""
+    maps = torch.zeros(8, 10)
+    maps[2, 3] = 5.0
+    inner, size = (32, 40), (64, 80)
+    same = segmentation.frame_scores(maps, inner, inner, 4)
+    assert divmod(int(same.argmax()), 40) == (8, 12)
+    assert float(same.max()) == pytest.approx(1, abs=1e-4)
+    twice = segmentation.frame_scores(maps, inner, size, 4)
+    rows, columns = (twice == twice.max()).nonzero(as_tuple=True)
+    assert rows.float().mean() == pytest.approx(16.5, abs=0.5)
+    assert columns.float().mean() == pytest.approx(24.5, abs=0.5)
+    weights = twice / twice.sum()
+    assert float((weights.sum(1) * torch.arange(64)).sum()) == pytest.approx(16.5, abs=0.1)
+    assert float((weights.sum(0) * torch.arange(80)).sum()) == pytest.approx(24.5, abs=0.1)
 
 
 def decoded(counts, shape):

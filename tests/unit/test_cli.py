@@ -1,0 +1,182 @@
+"""The commands, from a folder of pictures to masks: what they print, keep and refuse."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tccam.cli import main
+from tccam.cli.train import _fitting
+from tccam.data import BeltConfig
+from tccam.data.dataset import FolderConfig, FolderData
+from tccam.data.recording import write_belt
+from tccam.inference import choose_threshold, evaluate
+from tccam.store import RunStore
+from tccam.training import load_run
+
+BELT = BeltConfig(height=32, width=64, frames=24, train=2, validation=1, test=1, lead_in=8)
+TRAIN = ("--method", "plain", "--steps", "8", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data, stores and one run."""
+    root = tmp_path_factory.mktemp("plant")
+    write_belt(BELT, root / "data", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        stores(patch, root)
+        assert main(["train", str(root / "data"), *TRAIN]) == 0
+    (made,) = (root / "runs").glob("*/run.json")
+    (root / "key").write_text(made.parent.name)
+    return root
+
+
+def stores(patch, root):
+    patch.setenv("TCCAM_RUNS", str(root / "runs"))
+    patch.setenv("TCCAM_FLOWS", str(root / "flows"))
+
+
+@pytest.fixture(autouse=True)
+def here(place, monkeypatch, tmp_path):
+    stores(monkeypatch, place)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(place):
+    return (place / "key").read_text()
+
+
+def said(capsys, *words):
+    """What a command that succeeds says in JSON."""
+    capsys.readouterr()
+    assert main([*map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+class TestTrain:
+    def test_the_same_command_finds_its_run(self, place, run, capsys):
+        found = said(capsys, "train", place / "data", *TRAIN)
+        assert found["run"] == run
+        assert found["config"]["data"]["root"] == str((place / "data").resolve())
+        assert (found["config"]["data"]["height"], found["config"]["data"]["width"]) == (32, 64)
+        assert found["config"]["num_classes"] == 3
+        assert found["config"]["flow"] == "dis"
+        assert len(list((place / "runs").glob("*/run.json"))) == 1
+
+    def test_a_file_says_it_too_and_options_overrule_it(self, place, run, capsys, tmp_path):
+        (tmp_path / "run.toml").write_text('method = "plain"\nsteps = 99\nthreads = 1\n')
+        found = said(capsys, "train", place / "data", "--config", "run.toml", "--steps", "8")
+        assert found["run"] == run
+        record = place / "runs" / run / "run.json"
+        assert said(capsys, "train", place / "data", "--config", record)["run"] == run
+
+    def test_without_empty_frames_there_are_two_classes(self, tmp_path, capsys):
+        write_belt(BELT, tmp_path / "two", progress=False)
+        for folder in (tmp_path / "two").glob("train_val_dataset/*/bg"):
+            folder.rename(folder.with_name(".bg"))
+        found = said(capsys, "train", "two", *TRAIN[:3], "1", "--threads", "1")
+        assert found["config"]["num_classes"] == 2
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["train", "nowhere"], "nowhere: expected a folder with a data set, found nothing"),
+            (["train", "DATA", "--config", "no.toml"], "no.toml: cannot be read"),
+            (["train", "DATA", "--config", "bad.toml"], "bad.toml: there is no setting colour"),
+            (["train", "DATA", "--steps", "0"], "TrainConfig.steps: expected"),
+            (["train", "DATA", "--flow", "magic"], "TrainConfig.flow: expected one of"),
+            (["evaluate", "zz", "DATA"], "zz: neither a run nor a folder"),
+            (["evaluate", "RUN", "DATA", "--threshold", "40"], "--threshold: expected 0 … 1"),
+            (["evaluate", "RUN", "DATA", "--split", "validation"], "it has to be given"),
+            (["segment", "RUN", "no.mp4", "-o", "out"], "no.mp4: expected a video file"),
+            (["segment", "RUN", "VIDEO", "-o", "out.mkv"], "out.mkv: expected a folder, or a"),
+            (["segment", "RUN", "VIDEO", "-o", "a/out.mp4"], "a/out.mp4: its folder does not"),
+            (["segment", "RUN", "VIDEO", "-o", "taken"], "taken"),
+            (["segment", "RUN", "VIDEO", "-o", "out", "--threshold", "2"], "--threshold: expected"),
+            (["explain", "RUN", "PICTURE"], "--background: the run was trained without"),
+            (["explain", "RUN", "no.png"], "no.png: cannot be read"),
+            (["explain", "RUN", "PICTURE", "--background", "VIDEO", "-o", "a.txt"], "a.txt: exp"),
+        ],
+    )
+    def test_refuses_in_one_line(self, place, run, capsys, tmp_path, words, message):
+        (tmp_path / "bad.toml").write_text("colour = 1\n")
+        (tmp_path / "taken").write_text("a file")
+        video = place / "data/test_set/images/before/video_000"
+        named = {"DATA": place / "data", "RUN": run, "VIDEO": video}
+        named["PICTURE"] = sorted(video.glob("*.png"))[0]
+        assert main([str(named.get(word, word)) for word in words]) == 1
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[-1].startswith("tccam: ")
+        assert message in lines[-1]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.toml", "taken"]
+
+
+class TestEvaluate:
+    def test_chooses_on_validation_and_scores_the_test_split(self, place, run, capsys):
+        found = said(capsys, "evaluate", run[:6], place / "data", "--flow", "none")
+        network = load_run(run, RunStore(place / "runs")).network
+        data = FolderData(FolderConfig(str(place / "data"), 32, 64))
+        threshold = choose_threshold(network, data.validation, "divide")
+        report = evaluate(network, data.test, "divide", threshold)
+        assert found["threshold"] == pytest.approx(threshold)
+        assert found["from"] == "validation"
+        for name in ("accuracy", "iou_argmax", "iou_threshold", "recall", "pxap"):
+            assert found[name] == pytest.approx(getattr(report, name), nan_ok=True)
+
+    def test_neighbours_change_the_scores(self, place, run, capsys):
+        alone = said(capsys, "evaluate", run, place / "data", "--flow", "none")
+        helped = said(capsys, "evaluate", run, place / "data")
+        assert alone["pxap"] != helped["pxap"]
+        assert alone["accuracy"] == helped["accuracy"]
+
+    def test_a_run_is_known_by_its_folder(self, place, run, capsys):
+        words = (place / "data", "--threshold", "0.5", "--flow", "none")
+        assert said(capsys, "evaluate", place / "runs" / run, *words)["from"] == "given"
+
+
+class TestSegment:
+    def test_a_folder_gets_masks_annotations_and_a_video(self, place, run, capsys, tmp_path):
+        video = place / "data/test_set/images/before/video_000"
+        made = said(capsys, "segment", run, video, "-o", "out")
+        assert made["frames"] == BELT.frames
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+            "annotations.json", "masks", "overlay.mp4"
+        ]  # fmt: skip
+        again = said(capsys, "segment", run, video, "-o", "out")
+        assert again == made
+
+    def test_a_video_leaves_nothing_else(self, place, run, capsys, tmp_path):
+        video = place / "data/test_set/images/before/video_000"
+        assert said(capsys, "segment", run, video, "-o", "out.mp4", "--flow", "none")
+        assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+class TestExplain:
+    def test_draws_beside_nobodys_data(self, place, run, capsys, tmp_path):
+        video = place / "data/test_set/images/before/video_000"
+        picture = sorted(video.glob("*.png"))[-1]
+        before = sorted(video.iterdir())
+        found = said(capsys, "explain", run, picture, "--background", video)
+        assert sorted(video.iterdir()) == before
+        drawn = cv2.imread(str(tmp_path / found["picture"]))
+        assert drawn.shape == (32, 64, 3)
+        empty = np.zeros((32, 64, 3), np.uint8)
+        cv2.imwrite("black.png", empty)
+        other = said(capsys, "explain", run, picture, "--background", "black.png", "-o", "b.png")
+        assert other["before"] != found["before"]
+
+
+@pytest.mark.parametrize(
+    ("native", "short", "cell", "size"),
+    [
+        ((480, 640), 128, 32, (128, 160)),
+        ((480, 640), 512, 64, (512, 640)),
+        ((720, 1280), 512, 64, (512, 896)),
+        ((360, 640), 512, 64, (384, 640)),
+        ((20, 20), 128, 32, (32, 32)),
+    ],
+)
+def test_a_size_fits_the_tiles_and_keeps_the_proportions(native, short, cell, size):
+    assert _fitting(native, short, cell) == size
