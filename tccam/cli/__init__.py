@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tccam.cli import study
+from tccam.cli import data, study
 from tccam.errors import TccamError
 
 __all__ = ["main"]
@@ -44,5 +44,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="tccam", description="Temporal-consistent class activation maps."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data.add(commands)
     study.add(commands)
     return parser
