@@ -224,7 +224,6 @@ def listing(record: Record, patience: Patience | None = None) -> Listing:
         ...     print(error)
         ftp://host/ws2: expected an address with http or https
     """
-
     waiting = patience or Patience(tries=3)
 
     def ask() -> bytes:
@@ -515,7 +514,7 @@ def _answer(url: str, patience: Patience, headers: Mapping[str, str]) -> Iterato
 
 
 def _chunks(answer: HTTPResponse, most: int) -> Iterator[bytes]:
-    """The body of an answer as it arrives; errors of the network, and no others, are _DroppedError."""
+    """The body of an answer as it arrives; only the network's errors are dropped connections."""
     while True:
         try:
             chunk = answer.read1(_CHUNK)
@@ -585,8 +584,9 @@ def fetch(
         ...     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         ...         threading.Thread(target=server.serve_forever, daemon=True).start()
         ...         host = f"http://127.0.0.1:{server.server_port}"
-        ...         offered = {"key": "a.zip", "size": len(packed), "links": {"self": f"{host}/a.zip"},
-        ...                    "checksum": "md5:" + hashlib.md5(packed).hexdigest()}
+        ...         offered = {"key": "a.zip", "size": len(packed),
+        ...                    "checksum": "md5:" + hashlib.md5(packed).hexdigest(),
+        ...                    "links": {"self": f"{host}/a.zip"}}
         ...         written = Path(f"{place}/api").write_text(json.dumps({"files": [offered]}))
         ...         record = Record("mine", "My data", host, "", "", f"{host}/api")
         ...         done = fetch(record, f"{place}/mine", progress=False)
