@@ -345,7 +345,7 @@ def download(
                 os.replace(part, path)
                 _tag(part).unlink(missing_ok=True)
                 return path
-            part.unlink()
+            _discard(part)
             show(0)
     except OSError as error:  # those of the network are TccamErrors by now
         raise TccamError(f"{part}: cannot be written ({error.strerror})") from None
@@ -358,7 +358,7 @@ def _go_on(
     """One request for the bytes that ``part`` lacks, appended to it."""
     have = _size(part)
     if have > file.size:
-        part.unlink()
+        _discard(part)
         have = 0
     show(have)
     if have == file.size and part.exists():
@@ -388,22 +388,26 @@ def _go_on(
         if have < file.size:
             raise _DroppedError(f"{file.url}: expected {file.size} bytes, found {have}")
     except _TooLongError:
-        part.unlink()
+        _discard(part)
         raise TccamError(f"{file.url}: expected {file.size} bytes, found more") from None
     except _DroppedError as error:
         if error.useless:
-            part.unlink(missing_ok=True)
+            _discard(part)
             show(0)
         raise
 
 
 def _begin(part: Path, tag: str) -> None:
     """An empty file, and the server's tag of its version beside it, if there is one to rely on."""
-    part.unlink(missing_ok=True)
-    _tag(part).unlink(missing_ok=True)
+    _discard(part)
     if tag.startswith('"'):
         _tag(part).write_text(tag, encoding="latin-1")
     part.touch()
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag(part).unlink(missing_ok=True)
 
 
 def _tag(part: Path) -> Path:
