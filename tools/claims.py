@@ -314,7 +314,7 @@ class Records:
     def ends(self, chapter: str, key: str) -> tuple[float, float]:
         """The ends of an interval that a chapter glues as text: "+0.27 (+0.21 to +0.33)"."""
         text = str(self._glued(chapter, key))
-        match = re.search(rf"\(({_WRITTEN}) to ({_WRITTEN})\)", text)
+        match = re.search(rf"\(({_WRITTEN})\sto\s({_WRITTEN})\)", text)
         if not match:
             raise LedgerError(f"{chapter}.ipynb glues {key!r}, but {text!r} holds no interval")
         return _read_number(match[1]), _read_number(match[2])

@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tccam: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("tccam: interrupted; the same command goes on from here", file=sys.stderr)
+        print(
+            "tccam: interrupted; the same command goes on where the last part was saved",
+            file=sys.stderr,
+        )
         return 130
 
 

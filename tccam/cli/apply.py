@@ -49,6 +49,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     segmenting.add_argument(
         "--chunk", type=int, default=600, metavar="N", help="frames that share a background (600)"
     )
+    segmenting.add_argument("--overwrite", action="store_true", help="a video that is there")
     segmenting.set_defaults(command=_segment)
 
     explaining = commands.add_parser(
@@ -97,6 +98,11 @@ def _segment(options: argparse.Namespace) -> int:
     if to_video and not output.parent.is_dir():
         raise TccamError(f"{output}: its folder does not exist")
     folder = output.with_name(f".{output.name}.masks") if to_video else output / "masks"
+    for path in (output, output / "overlay.mp4"):
+        if path.exists() and path.samefile(options.video):
+            raise TccamError(f"{path}: this is the video itself; choose another name")
+    if to_video and output.exists() and not options.overwrite:
+        raise TccamError(f"{output}: it exists; choose another name, or add --overwrite")
     window = None if options.flow == "none" else Window(flow=options.flow)
     masks = segmentation.segment_files(
         run, clip, folder, options.threshold, window=window, chunk=options.chunk

@@ -21,6 +21,7 @@ from tccam.training import TrainConfig, fit, load_run
 __all__ = ["add"]
 
 _CELLS = {"fast": 32, "full": 64}  # pixels: sides that 2×2 tiles of whole cells divide
+_CHECKPOINT = 20  # steps: what Ctrl-C loses at most
 _SHORT = {"fast": 128, "full": 512}  # the shorter side of a picture
 _OPTIONAL = {"weights": str, "output_stride": int}
 _SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
@@ -92,6 +93,8 @@ def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
             options |= {"type": float, "nargs": len(get_args(kind)), "metavar": "X"}
         else:
             options |= {"type": _OPTIONAL.get(field.name, kind), "metavar": "X"}
+        if isinstance(field.default, int | float | str) and kind is not bool:
+            options["help"] += f" (fast: {field.default})"
         yield name, options
 
 
@@ -125,7 +128,7 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
     )
-    run = fit(config, belt=data)
+    run = fit(config, belt=data, checkpoint_every=_CHECKPOINT)
     facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
     if options.json:
         print(json.dumps({**facts, "config": asdict(config)}))

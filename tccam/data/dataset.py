@@ -155,7 +155,9 @@ class FolderData:
         for label in ("before", "after"):
             if not any(clip.label == label for clip in clips):
                 place = self._root / PICTURES[split] / label
-                raise TccamError(f"{place}: expected one folder a video, found none")
+                raise TccamError(
+                    f"{place}: expected folders of frames, one for each video; found none"
+                )
         return tuple(clips)
 
     def __repr__(self) -> str:

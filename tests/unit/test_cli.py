@@ -5,10 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tccam.cli import main
 from tccam.cli.train import _fitting
-from tccam.data import BeltConfig
+from tccam.data import BeltConfig, write_video
 from tccam.data.dataset import FolderConfig, FolderData
 from tccam.data.recording import write_belt
 from tccam.inference import choose_threshold, evaluate
@@ -151,6 +152,20 @@ class TestSegment:
         video = place / "data/test_set/images/before/video_000"
         assert said(capsys, "segment", run, video, "-o", "out.mp4", "--flow", "none")
         assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+    def test_no_video_is_overwritten_by_mistake(self, place, run, capsys, tmp_path):
+        frames = sorted((place / "data/test_set/images/before/video_000").glob("*.png"))
+        pictures = [torch.from_numpy(cv2.imread(str(f))).permute(2, 0, 1) for f in frames]
+        write_video("belt.avi", pictures, 12)
+        before = (tmp_path / "belt.avi").read_bytes()
+        for words in (["--overwrite"], []):
+            assert main(["segment", run, "belt.avi", "-o", "belt.avi", *words]) == 1
+            assert "this is the video itself" in capsys.readouterr().err
+        assert (tmp_path / "belt.avi").read_bytes() == before
+        (tmp_path / "out.avi").write_text("of somebody else")
+        assert main(["segment", run, "belt.avi", "-o", "out.avi"]) == 1
+        assert "out.avi: it exists" in capsys.readouterr().err
+        assert said(capsys, "segment", run, "belt.avi", "-o", "out.avi", "--overwrite")
 
 
 class TestExplain:

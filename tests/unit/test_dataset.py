@@ -182,7 +182,7 @@ class TestFolderData:
         place.rename(place.with_name("elsewhere"))
         data = FolderData(FolderConfig(str(copied)))
         assert data.train
-        with pytest.raises(TccamError, match=f"images/{missing}: expected one folder a video"):
+        with pytest.raises(TccamError, match=f"images/{missing}: expected folders of frames"):
             _ = data.test
 
 

@@ -795,7 +795,9 @@ def test_a_process_that_ends_in_the_middle_is_taken_up(
     assert out == ""
     if number == signal.SIGINT:
         assert child.returncode == 130
-        assert err.endswith("tccam: interrupted; the same command goes on from here\n")
+        assert err.endswith(
+            "tccam: interrupted; the same command goes on where the last part was saved\n"
+        )
         assert "Traceback" not in err
     else:
         assert child.returncode == -signal.SIGKILL

@@ -512,7 +512,7 @@ class TestCommand:
 
         monkeypatch.setattr("tccam.cli.study.run", cut)
         assert main(["study", "run", "tiny"]) == 130
-        assert "goes on from here" in capsys.readouterr().err
+        assert "goes on where the last part was saved" in capsys.readouterr().err
 
     def test_is_installed(self) -> None:
         command = Path(sys.executable).parent / "tccam"
