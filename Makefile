@@ -35,7 +35,7 @@ env:
 	@sh tools/env.sh
 
 notebooks: env
-	OMP_WAIT_POLICY=$(if $(filter-out 1,$(JOBS)),passive,) $(BIN)/python tools/regenerate.py --jobs $(JOBS) $(NOTEBOOKS)
+	$(if $(filter-out 1,$(JOBS)),OMP_WAIT_POLICY=passive) $(BIN)/python tools/regenerate.py --jobs $(JOBS) $(NOTEBOOKS)
 
 html: env
 	$(BIN)/python tools/vendor.py
