@@ -645,17 +645,21 @@ def test_as_many_as_there_are_jobs_load_at_a_time(site: Site, tmp_path: Path) ->
 
 def test_one_failure_ends_the_others_and_keeps_their_bytes(site: Site, tmp_path: Path) -> None:
     record = site.record({"bad.bin": b"x", "good.bin": DATA})
-    sent, release = threading.Event(), threading.Event()
+    release = threading.Event()
 
     def late(to: Handler) -> None:
-        sent.wait(10)
+        part = tmp_path / "mine.download" / "files" / "good.bin.part"
+        deadline = time.monotonic() + 10
+        while not (part.exists() and part.stat().st_size == 100_000):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         to.head(404)
         release.set()
 
     site.offer("/bad.bin", late)
     site.offer(
         "/good.bin",
-        send(DATA, upto=100_000, then=lambda: (sent.set(), release.wait(10))),
+        send(DATA, upto=100_000, then=lambda: release.wait(10)),
         send(DATA),
     )
     with pytest.raises(TccamError, match=r"/bad\.bin: the server answers 404"):
@@ -746,7 +750,8 @@ def test_the_command_says_where_the_data_is(
 
 
 CHILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us behind
 from tccam import cli
 from tccam.cli import data
 from tccam.data.download import Record

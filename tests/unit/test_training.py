@@ -800,7 +800,7 @@ def test_a_run_depends_on_the_code_that_training_and_scoring_import(tmp_path: Pa
 
     first = digest()
     assert first == tccam_store.sources_hash()
-    for name in ("viz.py", "notebook.py", "cli.py", "study/catalog.py"):
+    for name in ("viz.py", "notebook.py", "cli/study.py", "study/catalog.py"):
         assert appended(name, "\nNEW = 1\n") == first, name
     assert appended("temporal.py", "\n# a comment\n") == first
     found = [first]
