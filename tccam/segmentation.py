@@ -76,7 +76,7 @@ def segment(
     network was trained on, and does not grow with the video.
 
     Args:
-        run: see :func:`tccam.training.load_run`.
+        run: see :func:`tccam.training.loop.load_run`.
         frames: uint8 (3, H, W) each, RGB, of any size; a :class:`~tccam.data.clip.Clip`, say.
         threshold: of the normalised map, see :func:`tccam.inference.choose_threshold`.
         window: how neighbours help; None for not at all. Its flow cannot be "exact".
@@ -207,7 +207,7 @@ def segment_files(
     A call that was cut goes on at the chunk that it was in, and ends with the same bytes.
 
     Args:
-        run: see :func:`tccam.training.load_run`.
+        run: see :func:`tccam.training.loop.load_run`.
         clip: the video.
         folder: for ``frame_000000.png`` and so on; it is made.
         threshold: see :func:`segment`.
