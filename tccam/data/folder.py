@@ -15,7 +15,7 @@ from tccam.data.clip import Clip
 from tccam.data.video import VideoClip, from_bgr
 from tccam.errors import TccamError
 
-__all__ = ["NAME", "SUFFIXES", "FolderClip", "open_clip", "read_picture"]
+__all__ = ["FolderClip", "open_clip", "read_picture"]
 
 _log = logging.getLogger(__name__)
 
