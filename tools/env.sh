@@ -27,7 +27,7 @@ echo "Making .venv from requirements.lock ..."
 "$UV" venv --quiet --clear --python "$PYTHON" .venv
 # The lock is used as constraints: a CPU build of torch then brings none of the CUDA packages along.
 "$UV" pip install --quiet --python .venv/bin/python --constraints requirements.lock \
-    --editable '.[book,study,test]'
+    --editable '.[book,export,study,test]'
 .venv/bin/python -m ipykernel install --prefix .venv --name tccam --display-name tccam >/dev/null
 [ -z "$BACKEND" ] || echo "$BACKEND" > .venv/.torch-backend
 echo "$KEY" > .venv/.ready
