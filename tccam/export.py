@@ -1,8 +1,8 @@
 """A trained network as one file that other programs run: ONNX, or a PyTorch program.
 
 What is exported is the network and, if asked for, the removal of the background before it. What
-comes after are few lines in any language: relu the map of a class, enlarge it to the picture, divide
-by its maximum, compare with a threshold (see :func:`tccam.inference.score_maps`).
+comes after takes a few lines in any language: relu the map of a class, enlarge it to the picture,
+divide by its maximum, compare with a threshold (see :func:`tccam.inference.score_maps`).
 """
 
 from __future__ import annotations
