@@ -43,6 +43,8 @@ _SUBJECTS = {
     ),
     "machine": ("seed", "threads", "device", "precision"),
 }  # fmt: skip
+#: What a folder starts from where that is not what a configuration does.
+_FOLDERS = {"method": "both", "flow": "dis"}
 _OPTIONAL = {"weights": str, "output_stride": int}
 _SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
 
@@ -51,6 +53,7 @@ def add(commands: Commands, settings: bool) -> None:
     """Add both commands, training with its settings if asked for."""
     training = commands.add_parser(
         "train",
+        usage="%(prog)s [-h] [OPTION ...] DIR",
         help="train on your own videos",
         description="Train on a folder in the layout of SERUSO and WS² (see: tccam data). The run "
         "is kept in the run store; the same command again finds it there, or goes on where it "
@@ -121,8 +124,9 @@ def _settings() -> dict[str, dict[str, Any]]:
             options |= {"type": float, "nargs": len(get_args(kind)), "metavar": "X"}
         else:
             options |= {"type": _OPTIONAL.get(field.name, kind), "metavar": "X"}
-        if isinstance(field.default, int | float | str) and kind is not bool:
-            options["help"] += f" (fast: {field.default})"
+        default = _FOLDERS.get(field.name, field.default)
+        if isinstance(default, int | float | str) and kind is not bool:
+            options["help"] += f" (fast: {default})"
         found[field.name] = options
     return found
 
@@ -149,7 +153,7 @@ def _train(options: argparse.Namespace) -> int:
     changes = _for_folders(changes, data.train)
     if "jitter" in changes:
         changes["jitter"] = tuple(changes["jitter"])
-    method = changes.pop("method", "both")
+    method = changes.pop("method", _FOLDERS["method"])
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
     )
@@ -214,7 +218,7 @@ def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> d
     """Settings that a folder cannot do without: nobody knows its exact flow."""
     fitting = dict(changes)
     if fitting.get("flow", "exact") == "exact":
-        fitting["flow"] = "dis"
+        fitting["flow"] = _FOLDERS["flow"]
     if not any(clip.label == "background" for clip in clips):
         if "num_classes" not in changes:
             print("no folder bg: two classes, without the empty belt", file=sys.stderr)
