@@ -1,16 +1,21 @@
-"""The command line: ``tccam study run ablation``."""
+"""The command line: ``tccam study run ablation``.
+
+What takes seconds to import is imported when a command runs, so that help, versions and mistakes
+come at once. Only ``tccam train`` has its options from the library, and looks them up when asked.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
-from tccam.cli import apply, data, study, train
+from tccam.cli import apply, completion, data, export, runs, study, train
+from tccam.cli.common import Parser
 from tccam.errors import TccamError
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status, which is 0, or 1 when something is wrong (one line on stderr says what), or
         130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        options = build_parser(words[0] if words else "").parse_args(words)
         status = int(options.command(options))
         sys.stdout.flush()
         return status
@@ -45,13 +51,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tccam", description="Temporal-consistent class activation maps."
-    )
+def build_parser(command: str | None = None) -> Parser:
+    """The parser of all commands.
+
+    Args:
+        command: the one that will be asked for; None for a parser that knows every option and
+            choice of all of them, which takes the imports of all.
+    """
+    parser = Parser(prog="tccam", description="Temporal-consistent class activation maps.")
+    parser.add_argument("--version", action="version", version=f"tccam {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    data.add(commands)
-    train.add(commands)
+    data.add(commands, choices=command is None)
+    train.add(commands, settings=command in (None, "train"))
+    runs.add(commands)
     apply.add(commands)
-    study.add(commands)
+    export.add(commands)
+    study.add(commands, choices=command is None)
+    completion.add(commands)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("tccam")
+    except PackageNotFoundError:  # a checkout on the path
+        return "not installed"

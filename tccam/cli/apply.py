@@ -6,26 +6,23 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-import torch
-
-from tccam import background, segmentation
-from tccam.data.clip import CLASSES
-from tccam.data.dataset import resize_picture
-from tccam.data.folder import open_clip, read_picture
+from tccam.cli.common import RUN, Commands, Parser, counted, open_run
 from tccam.errors import TccamError
-from tccam.files import write_atomic
-from tccam.inference import Window, predict
-from tccam.training import Run, load_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tccam.training import Run
 
 __all__ = ["add"]
 
+_CLASSES = ("before", "after", "background")
 _VIDEOS = (".mp4", ".avi")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add both commands."""
     segmenting = commands.add_parser(
         "segment",
@@ -37,7 +34,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _common(segmenting)
     segmenting.add_argument("video", metavar="VIDEO", help="a file, or a folder of pictures")
-    segmenting.add_argument("-o", "--output", type=Path, required=True, metavar="out.mp4|DIR")
+    segmenting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR",
+                            help="a video (.mp4, .avi), or a folder")  # fmt: skip
     segmenting.add_argument(
         "--threshold", type=float, default=0.5, metavar="T",
         help="of the normalised map (0.5; tccam evaluate chooses one where masks are known)",
@@ -60,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _common(explaining)
     explaining.add_argument("picture", type=Path, metavar="PICTURE")
-    explaining.add_argument("--class", dest="label", choices=CLASSES, default=CLASSES[0])
+    explaining.add_argument("--class", dest="label", choices=_CLASSES, default=_CLASSES[0])
     explaining.add_argument(
         "--background", type=Path, metavar="FILE",
         help="the empty belt: a picture, or a video or folder whose median it is",
@@ -71,14 +69,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     explaining.set_defaults(command=_explain)
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="its name, the first digits, or its folder")
+def _common(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (cpu)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
-def _loaded(options: argparse.Namespace) -> Run:
-    run = load_run(options.run)
+def _loaded(options: argparse.Namespace, order: str) -> Run:
+    run = open_run(options.run, order)
     try:
         run.network.to(options.device)
     except (RuntimeError, AssertionError) as error:
@@ -89,7 +87,7 @@ def _loaded(options: argparse.Namespace) -> Run:
 def _segment(options: argparse.Namespace) -> int:
     if not 0 <= options.threshold <= 1:
         raise TccamError(f"--threshold: expected 0 … 1, got {options.threshold}")
-    run, clip, output = _loaded(options), open_clip(options.video), options.output
+    output = options.output
     to_video = output.suffix.lower() in _VIDEOS
     if not to_video and output.suffix:
         raise TccamError(
@@ -97,6 +95,12 @@ def _segment(options: argparse.Namespace) -> int:
         )
     if to_video and not output.parent.is_dir():
         raise TccamError(f"{output}: its folder does not exist")
+    from tccam import segmentation
+    from tccam.data.folder import open_clip
+    from tccam.inference import Window
+
+    run = _loaded(options, "tccam segment RUN VIDEO")
+    clip = open_clip(options.video)
     folder = output.with_name(f".{output.name}.masks") if to_video else output / "masks"
     for path in (output, output / "overlay.mp4"):
         if path.exists() and path.samefile(options.video):
@@ -107,7 +111,7 @@ def _segment(options: argparse.Namespace) -> int:
     masks = segmentation.segment_files(
         run, clip, folder, options.threshold, window=window, chunk=options.chunk
     )
-    print(f"{len(masks)} masks; writing the video", file=sys.stderr)
+    print(f"{counted(len(masks), 'mask')}; writing the video", file=sys.stderr)
     made: dict[str, str | int] = {"frames": len(masks)}
     if to_video:
         segmentation.write_overlay(output, clip, masks)
@@ -126,10 +130,21 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    run = _loaded(options)
+    import cv2
+    import numpy as np
+    import torch
+
+    from tccam import background, segmentation
+    from tccam.data.dataset import resize_picture
+    from tccam.data.folder import read_picture
+    from tccam.files import write_atomic
+    from tccam.inference import predict
+
+    run = _loaded(options, "tccam explain RUN PICTURE")
     config = run.config
-    if CLASSES.index(options.label) >= config.num_classes:
-        raise TccamError(f"--class: the run knows {CLASSES[: config.num_classes]} alone")
+    number = _CLASSES.index(options.label)
+    if number >= config.num_classes:
+        raise TccamError(f"--class: the run knows {_CLASSES[: config.num_classes]} alone")
     picture = read_picture(options.picture)
     native = picture.shape[1], picture.shape[2]
     size = (config.data.height or native[0], config.data.width or native[1])
@@ -145,10 +160,9 @@ def _explain(options: argparse.Namespace) -> int:
         )
     seen = background.clean(frame, static, config.background)
     output = predict(run.network, seen[None])
-    number = CLASSES.index(options.label)
     stride = run.network.output_stride
     scores = segmentation.frame_scores(output.maps[0, number], size, native, stride)
-    chances = dict(zip(CLASSES, output.logits[0].sigmoid().tolist(), strict=False))
+    chances = dict(zip(_CLASSES, output.logits[0].sigmoid().tolist(), strict=False))
     target = options.output or Path(f"{options.picture.stem}-{options.label}.png")
     levels = (scores * 255).round().to(torch.uint8).numpy()
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA)
@@ -167,8 +181,12 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _median(path: Path, size: tuple[int, int]) -> torch.Tensor:
+def _median(path: Path, size: tuple[int, int]) -> Tensor:
     """The empty belt at the network's size."""
+    from tccam import background
+    from tccam.data.dataset import resize_picture
+    from tccam.data.folder import open_clip, read_picture
+
     if path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg"):
         return resize_picture(read_picture(path), size).float()
     return background.streaming_median(resize_picture(frame, size) for frame in open_clip(path))

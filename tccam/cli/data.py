@@ -8,14 +8,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tccam.data.belt import BeltConfig
-from tccam.data.dataset import PICTURES
-from tccam.data.download import fetch, listing, records
-from tccam.data.recording import Written, import_videos, write_belt
-from tccam.data.tree import LABELS, Survey, scan
+from tccam.cli.common import Commands, Parser, counted, size
+from tccam.errors import TccamError
+
+if TYPE_CHECKING:
+    from tccam.data.recording import Written
+    from tccam.data.tree import Survey
 
 __all__ = ["add"]
+
+_LABELS = ("before", "after", "bg")
+_SPLITS = ("training", "validation", "test")
 
 # A belt to try the commands with: seconds to write, megabytes to keep.
 _BELT = {
@@ -29,8 +34,8 @@ _BELT = {
 }
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its verbs."""
+def add(commands: Commands, choices: bool) -> None:
+    """Add the command and its verbs, if asked for with the data sets that there are."""
     data = commands.add_parser("data", help="data folders: fetch, fill and check one")
     verbs = data.add_subparsers(required=True, metavar="VERB")
 
@@ -45,10 +50,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option = importing.add_argument
     option("videos", nargs="+", metavar="VIDEO", help="a video file, or a folder of pictures")
     option("--to", required=True, metavar="DIR", help="the data folder")
-    option("--label", required=True, choices=LABELS["training"], help="bg: frames without objects")
-    option("--split", default="training", choices=PICTURES, help="(training)")
+    option("--label", required=True, choices=_LABELS, help="bg: frames without objects")
+    option("--split", default="training", choices=_SPLITS, help="(training)")
     option("--fps", type=float, metavar="N", help="frames to take a second (all)")
-    option("--size", type=_size, metavar="N", help="pixels of the shorter side, or HxW (as it is)")
+    option("--size", type=size, metavar="N", help="pixels of the shorter side, or HxW (as it is)")
     option("--clip-frames", type=int, metavar="N", help="cut into clips of at most N frames")
     option(
         "--validation",
@@ -79,7 +84,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fetching = _verb(
         verbs, "fetch", _fetch, "download a public data set", "tccam data fetch ws2 --to data/ws2"
     )
-    fetching.add_argument("name", choices=records(), metavar="NAME", help=", ".join(records()))
+    fetching.add_argument(
+        "name", metavar="NAME", choices=_names() if choices else None, help="such as ws2"
+    )
     fetching.add_argument("--to", type=Path, metavar="DIR", help="where to (data/NAME)")
     fetching.add_argument("--list", action="store_true", help="say what there is, download nothing")
     fetching.add_argument("--jobs", type=int, default=4, metavar="N", help="files at a time (4)")
@@ -96,12 +103,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verbs: Commands,
     name: str,
     command: Callable[[argparse.Namespace], int],
     text: str,
     example: str,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A verb with its help and an example."""
     made = verbs.add_parser(
         name,
@@ -115,7 +122,16 @@ def _verb(
     return made
 
 
+def _names() -> tuple[str, ...]:
+    """The data sets that can be fetched."""
+    from tccam.data.download import records
+
+    return tuple(records())
+
+
 def _check(options: argparse.Namespace) -> int:
+    from tccam.data.tree import scan
+
     survey = scan(options.folder, quick=options.quick)
     if options.json:
         print(json.dumps({**asdict(survey), "errors": len(survey.errors),
@@ -135,11 +151,14 @@ def _show(survey: Survey) -> None:
     for problem in survey.problems:
         print(f"{problem.severity}: {problem.path}: {problem.text}")
     frames = sum(video.frames for video in survey.videos)
-    print(f"{len(survey.videos)} videos, {frames} frames: {len(survey.errors)} errors, "
-          f"{len(survey.warnings)} warnings")  # fmt: skip
+    print(f"{counted(len(survey.videos), 'video')}, {counted(frames, 'frame')}: "
+          f"{counted(len(survey.errors), 'error')}, "
+          f"{counted(len(survey.warnings), 'warning')}")  # fmt: skip
 
 
 def _import(options: argparse.Namespace) -> int:
+    from tccam.data.recording import import_videos
+
     made = import_videos(
         options.videos,
         options.to,
@@ -156,6 +175,9 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _belt(options: argparse.Namespace) -> int:
+    from tccam.data.belt import BeltConfig
+    from tccam.data.recording import write_belt
+
     settings = {name: getattr(options, name) for name in _BELT}
     config = BeltConfig(**settings, lead_in=max(0, min(BeltConfig.lead_in, options.frames // 3)))
     made = write_belt(config, options.folder, flows=options.flows, ending=options.ending)
@@ -175,7 +197,12 @@ def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    record = records()[options.name]
+    from tccam.data.download import fetch, listing, records
+
+    known = records()
+    if options.name not in known:
+        raise TccamError(f"NAME: expected one of {', '.join(known)}; got {options.name!r}")
+    record = known[options.name]
     if options.list:
         offered = listing(record)
         if options.json:
@@ -201,9 +228,3 @@ def _fetch(options: argparse.Namespace) -> int:
     else:
         print("\n".join(roots))
     return 0
-
-
-def _size(text: str) -> int | tuple[int, int]:
-    """``512`` or ``480x640``."""
-    height, cross, width = text.partition("x")
-    return (int(height), int(width)) if cross else int(height)

@@ -5,22 +5,34 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tccam.cli.common import Commands, Parser, counted
 from tccam.errors import TccamError
-from tccam.study import STUDIES, Study, compare, load, run, verify
+
+if TYPE_CHECKING:
+    from tccam.study import Study
 
 __all__ = ["add"]
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its verbs."""
+def add(commands: Commands, choices: bool) -> None:
+    """Add the command and its verbs, if asked for with the studies that there are."""
     study = commands.add_parser("study", help="many runs that answer one question")
     verbs = study.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    names = _names() if choices else None
+
+    def verb(name: str, text: str) -> Parser:
+        example = f"tccam study {name}{'' if name == 'list' else ' ablation'}"
+        made = verbs.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example: {example}",
+        )
         if name != "list":
-            made.add_argument("name", choices=STUDIES, metavar="NAME", help="see: tccam study list")
+            made.add_argument("name", choices=names, metavar="NAME", help="see: tccam study list")
             made.add_argument(
                 "--results", type=Path, metavar="DIR", help="where the results are (./results)"
             )
@@ -42,7 +54,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     checking.set_defaults(command=_verify)
 
 
+def _names() -> tuple[str, ...]:
+    from tccam.study import STUDIES
+
+    return tuple(STUDIES)
+
+
+def _study(options: argparse.Namespace) -> Study:
+    """The study of that name."""
+    from tccam.study import STUDIES
+
+    if options.name not in STUDIES:
+        raise TccamError(f"NAME: expected one of {', '.join(STUDIES)}; got {options.name!r}")
+    return STUDIES[options.name]
+
+
 def _list(_options: argparse.Namespace) -> int:
+    from tccam.study import STUDIES, load
+
     for study in STUDIES.values():
         try:
             date = f"recorded {load(study.name)['date']}"
@@ -53,15 +82,19 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    study: Study = STUDIES[options.name]
+    from tccam.study import run
+
+    study = _study(options)
     folder = options.results or Path("results")
     path = run(study, folder, jobs=options.jobs, dask=options.dask)
-    print(f"{len(study.runs())} runs in {path}", file=sys.stderr)
+    print(f"{counted(len(study.runs()), 'run')} in {path}", file=sys.stderr)
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    recorded = load(options.name, options.results)
+    from tccam.study import compare, load
+
+    recorded = load(_study(options).name, options.results)
     print(f"{recorded['question']}\n{options.score}, mean difference with its 95% interval\n")
     for found in compare(recorded, options.score):
         place = ", ".join(f"{axis} {label}" for axis, label in found.place.items())
@@ -74,11 +107,13 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from tccam import viz  # noqa: PLC0415 - the other commands do without Matplotlib
+    from tccam import viz
+    from tccam.study import load
 
+    recorded = load(_study(options).name, options.results)
     viz.style()
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in viz.study_figures(load(options.name, options.results)).items():
+    for name, figure in viz.study_figures(recorded).items():
         path = options.output / f"{options.name}-{name}.svg"
         figure.savefig(path)
         print(path)
@@ -86,7 +121,10 @@ def _plot(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from tccam.study import verify
+
     folder = options.results or Path("results")
-    lines = verify(STUDIES[options.name], folder, count=options.count)
-    print("\n".join(lines) if lines else f"{options.name}: {options.count} runs as recorded")
+    lines = verify(_study(options), folder, count=options.count)
+    same = f"{options.name}: {counted(options.count, 'run')} as recorded"
+    print("\n".join(lines) if lines else same)
     return 1 if lines else 0

@@ -5,42 +5,67 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from tccam.data.clip import LabelledClip
-from tccam.data.dataset import FolderConfig, FolderData
+from tccam.cli.common import RUN, Commands, counted, open_run, size
 from tccam.errors import TccamError
-from tccam.inference import Window, choose_threshold, evaluate
-from tccam.training import TrainConfig, fit, load_run
+
+if TYPE_CHECKING:
+    from tccam.data.clip import LabelledClip
+    from tccam.data.dataset import FolderData
+    from tccam.training import Run
 
 __all__ = ["add"]
 
 _CELLS = {"fast": 32, "full": 64}  # pixels: sides that 2×2 tiles of whole cells divide
 _CHECKPOINT = 20  # steps: what Ctrl-C loses at most
 _SHORT = {"fast": 128, "full": 512}  # the shorter side of a picture
+#: The settings of :class:`tccam.training.TrainConfig` by what they are about.
+_SUBJECTS = {
+    "network": ("backbone", "weights", "standardize", "output_stride", "num_classes"),
+    "data and batches": (
+        "background", "batch", "window", "accumulate", "jitter", "jitter_together", "flip",
+        "validate_every",
+    ),
+    "terms": (
+        "method", "alpha", "beta", "gamma", "ramp", "pieces", "level", "reduction", "fusion",
+        "centre_in", "normalized", "detach", "separate_passes",
+    ),
+    "flow": ("flow", "previous", "assisted", "cells", "validity", "half_cell_shift"),
+    "optimisation": (
+        "steps", "lr", "momentum", "weight_decay", "bias_groups", "warmup", "power", "clip_norm",
+    ),
+    "machine": ("seed", "threads", "device", "precision"),
+}  # fmt: skip
+#: What a folder starts from where that is not what a configuration does.
+_FOLDERS = {"method": "both", "flow": "dis"}
 _OPTIONAL = {"weights": str, "output_stride": int}
 _SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands."""
+def add(commands: Commands, settings: bool) -> None:
+    """Add both commands, training with its settings if asked for."""
     training = commands.add_parser(
         "train",
+        usage="%(prog)s [-h] [OPTION ...] DIR",
         help="train on your own videos",
         description="Train on a folder in the layout of SERUSO and WS² (see: tccam data). The run "
         "is kept in the run store; the same command again finds it there, or goes on where it "
-        "was cut.",
+        "was cut. Settings overrule the file of --config, and that the preset.",
         epilog="example: tccam train belt/ --method both --preset fast --steps 400",
     )
     training.add_argument("folder", metavar="DIR")
     training.add_argument("--preset", choices=_SHORT, default="fast", help="to start from (fast)")
     training.add_argument("--variant", choices=("fixed", "faithful"), default="fixed")
-    training.add_argument("--size", type=_size, metavar="HxW", help="of the pictures, pixels")
+    training.add_argument("--size", type=size, metavar="N",
+                          help="of the pictures: pixels of the shorter side, or HxW "
+                          "(fast: 128; full: 512)")  # fmt: skip
     training.add_argument(
         "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
     )
@@ -48,9 +73,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--config", type=Path, metavar="FILE", help="settings as TOML, or a run's run.json"
     )
     training.add_argument("--json", action="store_true", help="the result as JSON")
-    settings = training.add_argument_group("settings", "They overrule the file and the preset.")
-    for name, options in _settings():
-        settings.add_argument(name, default=argparse.SUPPRESS, **options)
+    known = _settings() if settings else {}
+    for subject, names in _SUBJECTS.items() if settings else ():
+        group = training.add_argument_group(subject)
+        for name in names:
+            option = "--" + name.replace("_", "-")
+            group.add_argument(option, dest=name, default=argparse.SUPPRESS, **known[name])
     training.set_defaults(command=_train)
 
     judging = commands.add_parser(
@@ -61,7 +89,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "all frames that are not in a folder bg, empty ones too.",
         epilog="example: tccam evaluate 1f3a belt/ --json",
     )
-    judging.add_argument("run", metavar="RUN", help="its name, the first digits, or its folder")
+    judging.add_argument("run", metavar="RUN", help=RUN)
     judging.add_argument("folder", metavar="DIR")
     judging.add_argument("--split", choices=("test", "validation"), default="test")
     judging.add_argument("--threshold", type=float, metavar="T", help="instead of a chosen one")
@@ -75,14 +103,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     judging.set_defaults(command=_evaluate)
 
 
-def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
+def _settings() -> dict[str, dict[str, Any]]:
     """One option for each field of a configuration, described by its documentation."""
+    from tccam.training import TrainConfig
+
+    found = {}
     hints = get_type_hints(TrainConfig)
     lines = re.findall(r"^ {8}(\w+): ((?:.|\n(?! {8}\w+:|\n))*)", str(TrainConfig.__doc__), re.M)
     texts = {name: _plain(text) for name, text in lines}
     for field in fields(TrainConfig):
-        kind, name = hints[field.name], "--" + field.name.replace("_", "-")
-        options: dict[str, Any] = {"help": texts[field.name], "dest": field.name}
+        kind = hints[field.name]
+        options: dict[str, Any] = {"help": texts[field.name]}
         if field.name == "data":
             continue
         if kind is bool:
@@ -93,9 +124,11 @@ def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
             options |= {"type": float, "nargs": len(get_args(kind)), "metavar": "X"}
         else:
             options |= {"type": _OPTIONAL.get(field.name, kind), "metavar": "X"}
-        if isinstance(field.default, int | float | str) and kind is not bool:
-            options["help"] += f" (fast: {field.default})"
-        yield name, options
+        default = _FOLDERS.get(field.name, field.default)
+        if isinstance(default, int | float | str) and kind is not bool:
+            options["help"] += f" (fast: {default})"
+        found[field.name] = options
+    return found
 
 
 def _plain(text: str) -> str:
@@ -104,41 +137,67 @@ def _plain(text: str) -> str:
     return bare.replace("%", "%%")
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"expected HxW, such as 128x160; got {text!r}")
-    return int(match[1]), int(match[2])
-
-
 def _train(options: argparse.Namespace) -> int:
+    from tccam.data.dataset import FolderConfig, FolderData
+    from tccam.training import TrainConfig, fit
+
     known = {f.name for f in fields(TrainConfig)}
     changes = _from_file(options.config) | {k: v for k, v in vars(options).items() if k in known}
     damaged = "skip" if options.skip_damaged else "refuse"
-    size = options.size
-    if size is None:
+    wanted = options.size or _SHORT[options.preset]
+    if isinstance(wanted, int):
         first = FolderData(FolderConfig(options.folder, damaged=damaged)).train[0]
-        size = _fitting(first.size, _SHORT[options.preset], _CELLS[options.preset])
-    height, width = size
+        wanted = _fitting(first.size, wanted, _CELLS[options.preset])
+    height, width = wanted
     data = FolderData(FolderConfig(options.folder, height, width, damaged))
     changes = _for_folders(changes, data.train)
     if "jitter" in changes:
         changes["jitter"] = tuple(changes["jitter"])
-    method = changes.pop("method", "both")
+    method = changes.pop("method", _FOLDERS["method"])
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
     )
     run = fit(config, belt=data, checkpoint_every=_CHECKPOINT)
-    facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
+    if not options.json:
+        steps = counted(config.steps, "step")
+        print(f"run {run.key}: {steps} in {run.seconds:.0f} s", flush=True)
+    accuracy = _accuracy(run, data)
+    following = [
+        f"tccam evaluate {run.key[:8]} {shlex.quote(options.folder)}",
+        f"tccam segment {run.key[:8]} VIDEO -o found.mp4",
+    ]
     if options.json:
+        facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
+        facts |= {"accuracy": accuracy, "next": following}
         print(json.dumps({**facts, "config": asdict(config)}))
     else:
-        print(f"run {run.key}: {config.steps} steps in {run.seconds:.0f} s")
+        if accuracy is not None:
+            print(f"accuracy on validation frames: {accuracy:.3f}")
+        print("next:", *following, sep="\n  ")
     return 0
+
+
+def _accuracy(run: Run, data: FolderData) -> float | None:
+    """Share of validation frames whose camera is recognised; None without such a split."""
+    from lightning_fabric import Fabric
+
+    from tccam import inference
+    from tccam.data.dataset import PICTURES
+
+    if not (Path(data.config.root) / PICTURES["validation"]).is_dir():
+        return None
+    network = run.network.to(Fabric(accelerator=run.config.device, devices=1).device)
+    try:
+        return inference.accuracy(network, data.validation, run.config.background)
+    except TccamError as error:  # the run is finished all the same
+        print(f"tccam: no accuracy: {error}", file=sys.stderr)
+        return None
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
     """The settings of a file, without the data."""
+    from tccam.training import TrainConfig
+
     if path is None:
         return {}
     try:
@@ -159,7 +218,7 @@ def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> d
     """Settings that a folder cannot do without: nobody knows its exact flow."""
     fitting = dict(changes)
     if fitting.get("flow", "exact") == "exact":
-        fitting["flow"] = "dis"
+        fitting["flow"] = _FOLDERS["flow"]
     if not any(clip.label == "background" for clip in clips):
         if "num_classes" not in changes:
             print("no folder bg: two classes, without the empty belt", file=sys.stderr)
@@ -175,18 +234,21 @@ def _fitting(native: tuple[int, int], short: int, cell: int) -> tuple[int, int]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    run = load_run(options.run)
+    threshold, origin = options.threshold, "given"
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise TccamError(f"--threshold: expected 0 … 1, got {threshold}")
+    if threshold is None and options.split == "validation":
+        raise TccamError("--threshold: on the validation split itself it has to be given")
+    from tccam.data.dataset import FolderConfig, FolderData
+    from tccam.inference import Window, choose_threshold, evaluate
+
+    run = open_run(options.run, "tccam evaluate RUN DIR")
     height, width = (getattr(run.config.data, side) for side in ("height", "width"))
     damaged = getattr(run.config.data, "damaged", "refuse")
     data = FolderData(FolderConfig(options.folder, height, width, damaged))
     clips = getattr(data, options.split)
-    threshold, origin = options.threshold, "given"
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise TccamError(f"--threshold: expected 0 … 1, got {threshold}")
     window = None if options.flow == "none" else Window(flow=options.flow)
     if threshold is None:
-        if options.split == "validation":
-            raise TccamError("--threshold: on the validation split itself it has to be given")
         try:
             validation = data.validation
             threshold = choose_threshold(

@@ -1,20 +1,29 @@
 """The commands, from a folder of pictures to masks: what they print, keep and refuse."""
 
+import argparse
 import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.metadata import version
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from tccam.cli import main
-from tccam.cli.train import _fitting
-from tccam.data import BeltConfig, write_video
-from tccam.data.dataset import FolderConfig, FolderData
+from tccam.cli import apply, build_parser, common, data, main
+from tccam.cli.train import _SUBJECTS, _fitting
+from tccam.data import BeltConfig, tree, write_video
+from tccam.data.clip import CLASSES
+from tccam.data.dataset import PICTURES, FolderConfig, FolderData
 from tccam.data.recording import write_belt
-from tccam.inference import choose_threshold, evaluate
+from tccam.errors import TccamError
+from tccam.inference import accuracy, choose_threshold, evaluate
 from tccam.store import RunStore
-from tccam.training import load_run
+from tccam.training import TrainConfig, load_run
 
 BELT = BeltConfig(height=32, width=64, frames=24, train=2, validation=1, test=1, lead_in=8)
 TRAIN = ("--method", "plain", "--steps", "8", "--threads", "1")
@@ -98,6 +107,14 @@ class TestTrain:
             (["segment", "RUN", "VIDEO", "-o", "out", "--threshold", "2"], "--threshold: expected"),
             (["explain", "RUN", "PICTURE"], "--background: the run was trained without"),
             (["explain", "RUN", "no.png"], "no.png: cannot be read"),
+            (["segment", "VIDEO", "RUN", "-o", "out"], "RUN comes first: tccam segment RUN VIDEO"),
+            (["segment", "no.mp4", "RUN", "-o", "out"], "RUN comes first: tccam segment RUN VIDEO"),
+            (["explain", "PICTURE", "RUN"], "RUN comes first: tccam explain RUN PICTURE"),
+            (["evaluate", "DATA", "RUN"], "RUN comes first: tccam evaluate RUN DIR"),
+            (["export", "RUN", "-o", "map.pb"], "map.pb: expected a name that ends in .onnx or"),
+            (["export", "RUN", "-o", "map.pt2", "--size", "64"], "--size: expected HxW, such as"),
+            (["study", "show", "nothing"], "NAME: expected one of ablation"),
+            (["data", "fetch", "nothing"], "NAME: expected one of ws2; got 'nothing'"),
             (["explain", "RUN", "PICTURE", "--background", "VIDEO", "-o", "a.txt"], "a.txt: exp"),
         ],
     )
@@ -112,6 +129,50 @@ class TestTrain:
         assert lines[-1].startswith("tccam: ")
         assert message in lines[-1]
         assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.toml", "taken"]
+
+    def test_says_how_good_it_is_and_what_comes_next(self, place, run, capsys, tmp_path):
+        root = place / "data"
+        known = FolderData(FolderConfig(str(root), 32, 64)).validation
+        found = said(capsys, "train", root, *TRAIN)
+        assert found["accuracy"] == accuracy(load_run(run).network, known, "divide")
+        assert found["next"] == [
+            f"tccam evaluate {run[:8]} {root}",
+            f"tccam segment {run[:8]} VIDEO -o found.mp4",
+        ]
+        assert main(["train", str(root), *TRAIN]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith(f"run {run}: 8 steps in ")
+        assert lines[1] == f"accuracy on validation frames: {found['accuracy']:.3f}"
+        assert lines[2:] == ["next:", *(f"  {line}" for line in found["next"])]
+
+    @pytest.mark.parametrize("broken", ["missing", "one camera"])
+    def test_without_validation_frames_there_is_no_accuracy(self, tmp_path, capsys, broken):
+        write_belt(BELT, tmp_path / "my data", progress=False)
+        split = tmp_path / "my data" / PICTURES["validation"]
+        shutil.rmtree(split if broken == "missing" else split / "after")
+        found = said(capsys, "train", "my data", *TRAIN[:3], "1", "--threads", "1")
+        assert found["accuracy"] is None
+        assert found["next"][0].endswith("'my data'")
+
+    def test_one_number_is_the_shorter_side(self, place, capsys):
+        short = said(capsys, "train", place / "data", *TRAIN[:3], "1", "--size", "16")
+        assert [short["config"]["data"][side] for side in ("height", "width")] == [32, 32]
+        both = said(capsys, "train", place / "data", *TRAIN[:3], "1", "--size", "32x32")
+        assert both["run"] == short["run"]
+
+    def test_its_help_has_every_setting_once_by_subject(self, capsys):
+        names = [name for group in _SUBJECTS.values() for name in group]
+        assert sorted([*names, "data"]) == sorted(field.name for field in fields(TrainConfig))
+        with pytest.raises(SystemExit, match="0"):
+            main(["train", "--help"])
+        text = capsys.readouterr().out
+        places = [text.index(f"\n{subject}:\n") for subject in _SUBJECTS]
+        assert places == sorted(places)
+        options = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
+        settings = options[options.index("--backbone") :]
+        assert [option.strip(",") for option in settings] == [
+            "--" + name.replace("_", "-") for name in names
+        ]
 
 
 class TestEvaluate:
@@ -195,3 +256,171 @@ class TestExplain:
 )
 def test_a_size_fits_the_tiles_and_keeps_the_proportions(native, short, cell, size):
     assert _fitting(native, short, cell) == size
+
+
+class TestExport:
+    def test_its_ending_decides(self, run, capsys, tmp_path):
+        found = said(capsys, "export", run[:8], "-o", "map.pt2", "--size", "32x64")
+        assert found == {
+            "file": "map.pt2", "run": run, "classes": "before,after,background", "size": "32x64",
+            "background": "divide", "output_stride": "4",
+        }  # fmt: skip
+        assert torch.export.load("map.pt2").module()(torch.zeros(3, 3, 32, 64))[0].shape == (3, 3)
+
+    def test_onnx_is_written_in_silence(self, place, run, capfd):
+        assert main(["export", run, "-o", "map.onnx", "--frames"]) == 0
+        assert capfd.readouterr() == ("map.onnx\n", "")
+
+
+class TestRuns:
+    def test_the_runs_of_the_store(self, place, run, capsys, monkeypatch):
+        monkeypatch.setenv("TCCAM_RUNS", str(place / "listed"))
+        shutil.copytree(place / "runs" / run, place / "listed" / run)
+        listed = said(capsys, "runs")
+        (found,) = listed["runs"]
+        record = json.loads((place / "runs" / run / "run.json").read_text())
+        assert listed["store"] == str(place / "listed")
+        assert found.pop("date")[:2] == "20"
+        assert found == {
+            "run": run, "method": "plain", "steps": 8, "seconds": round(record["seconds"], 1),
+            "data": str((place / "data").resolve()),
+        }  # fmt: skip
+        assert main(["runs"]) == 0
+        head, line = capsys.readouterr().out.splitlines()
+        assert head.split() == ["run", "date", "method", "steps", "seconds", "data"]
+        assert line.startswith(f"{run[:8]}  20")
+        assert line.endswith(found["data"])
+
+    def test_the_latest_is_last_and_a_damaged_one_hides_none(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("TCCAM_RUNS", str(tmp_path / "runs"))
+        store = RunStore()
+        for key in ("bb", "aa", "cc"):
+            store.finish(key, {"config": {"method": "both", "steps": 1, "data": {}}, "seconds": 2})
+        store.save("dd", "checkpoint", {"step": torch.tensor(1)})  # not finished
+        (tmp_path / "runs/cc/run.json").write_text("{")
+        os.utime(tmp_path / "runs/aa/run.json", (2e9, 2e9))
+        assert main(["runs", "--json"]) == 0
+        printed = capsys.readouterr()
+        assert [found["run"] for found in json.loads(printed.out)["runs"]] == ["bb", "aa"]
+        assert json.loads(printed.out)["runs"][0]["data"] == "belt"
+        assert "cc/run.json: not a readable run record" in printed.err
+
+    def test_an_empty_store_says_so(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("TCCAM_RUNS", str(tmp_path / "none"))
+        assert main(["runs"]) == 0
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == ("", f"{tmp_path / 'none'}: no finished run\n")
+
+
+SWIFT = """
+import sys
+from tccam.cli import main
+for words in {words}:
+    try:
+        main(words)
+    except SystemExit as end:
+        print("status", end.code)
+assert not {{"torch", "cv2", "numpy"}} & set(sys.modules)
+"""
+
+
+class TestWords:
+    def test_help_and_mistakes_need_no_slow_import(self):
+        words = [
+            ["--help"], ["--version"], ["segment", "--help"], [], ["nothing"], ["export", "1f3a"],
+            ["segment", "a", "b", "-o", "c", "--chunk", "x"], ["data", "import", "--label", "no"],
+            ["evaluate", "a", "b", "--bad"], ["study", "show", "--bad"], ["runs", "--bad"],
+            ["completion", "fish"],
+        ]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", SWIFT.format(words=words)],
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told = [line for line in done.stdout.splitlines() if line.startswith("status")]
+        assert told == ["status 0"] * 3 + ["status 2"] * 9
+
+    def test_what_help_offers_is_what_the_library_has(self):
+        assert tree.LABELS["training"] == data._LABELS
+        assert tuple(PICTURES) == data._SPLITS
+        assert apply._CLASSES == CLASSES
+
+    @pytest.mark.parametrize("words", [["data", "check", "x"], ["runs"], ["segment", "a", "b"]])
+    def test_an_unknown_option_gets_the_usage_of_its_command(self, capsys, words):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, "-o", "out", "--bad"])
+        name = " ".join(words[:2] if words[0] == "data" else words[:1])
+        assert capsys.readouterr().err.startswith(f"usage: tccam {name} [-h]")
+
+    def test_the_version_is_the_packages(self, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            main(["--version"])
+        assert capsys.readouterr().out == f"tccam {version('tccam')}\n"
+
+    def test_every_command_has_an_example(self):
+        def leaves(parser):
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    for inner in action.choices.values():
+                        yield from leaves(inner)
+                    return
+            yield parser
+
+        found = list(leaves(build_parser()))
+        assert len(found) > 15
+        assert [parser.prog for parser in found if "example:" not in str(parser.epilog)] == []
+
+    @pytest.mark.parametrize(
+        ("text", "value"), [("512", 512), ("480x640", (480, 640)), ("9×16", (9, 16))]
+    )
+    def test_sizes(self, text, value):
+        assert common.size(text) == value
+
+    @pytest.mark.parametrize("text", ["", "x", "12x", "x12", "-3", "3.5", "1x2x3", "all"])
+    def test_no_sizes(self, text):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected N or HxW"):
+            common.size(text)
+
+    def test_one_is_one(self):
+        assert [common.counted(n, "error") for n in (0, 1, 2)] == [
+            "0 errors", "1 error", "2 errors"
+        ]  # fmt: skip
+
+    def test_a_run_without_fault_gets_no_hint(self, tmp_path):
+        with pytest.raises(TccamError) as caught:
+            common.open_run("0123", "tccam segment RUN VIDEO")
+        assert "RUN comes first" not in str(caught.value)
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+    def test_the_script_knows_every_option(self, shell, capsys):
+        assert main(["completion", shell]) == 0
+        script = capsys.readouterr().out
+        for word in ("export", "validation", "ablation", "ws2"):
+            assert word in script
+        if shell != "tcsh":  # whose completion has no options below the first word
+            assert "--jitter-together" in script
+
+    @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+    @pytest.mark.parametrize(
+        ("words", "found"),
+        [
+            (["train", "--wei"], ["--weights", "--weight-decay"]),
+            (["study", "run", "abl"], ["ablation"]),
+            (["segment", "1f3a", "mor"], ["morning.mp4"]),
+            (["data", "check", "s"], ["sorting"]),
+        ],
+    )
+    def test_bash_completes(self, words, found, capsys, tmp_path):
+        (tmp_path / "morning.mp4").touch()
+        (tmp_path / "sorting").mkdir()
+        main(["completion", "bash"])
+        (tmp_path / "script").write_text(capsys.readouterr().out)
+        line = " ".join(["tccam", *words])
+        asked = (
+            f"source ./script; COMP_WORDS=({line}); COMP_CWORD={len(words)}; "
+            f"_shtab_tccam tccam {words[-1]} {words[-2]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        assert sorted(done.stdout.split()) == sorted(found)

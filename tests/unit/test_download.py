@@ -27,7 +27,6 @@ import pytest
 from filelock import FileLock
 
 from tccam import cli
-from tccam.cli import data as command
 from tccam.data import download as module
 from tccam.data.download import Patience, Record, RemoteFile, download, fetch, listing, records
 from tccam.errors import TccamError
@@ -729,7 +728,7 @@ def test_the_command_says_where_the_data_is(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = site.record(WHOLE)
-    monkeypatch.setattr(command, "records", lambda: {"mine": record})
+    monkeypatch.setattr(module, "records", lambda: {"mine": record})
     monkeypatch.chdir(tmp_path)
     assert cli.main(["data", "fetch", "mine", "--list"]) == 0
     assert "test_set.zip" in capsys.readouterr().out
@@ -753,9 +752,9 @@ CHILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us behind
 from tccam import cli
-from tccam.cli import data
+from tccam.data import download
 from tccam.data.download import Record
-data.records = lambda: {"mine": Record("mine", "", "", "", "", sys.argv[1])}
+download.records = lambda: {"mine": Record("mine", "", "", "", "", sys.argv[1])}
 sys.exit(cli.main(["data", "fetch", "mine", "--to", sys.argv[2]]))
 """
 
