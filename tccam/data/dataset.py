@@ -44,7 +44,7 @@ FLOWS = "optical_flows"
 FLOWS_BACKWARD = "optical_flows_backward"
 #: The folder of the videos' backgrounds; below it come the path of the pictures and ``.png``.
 BACKGROUNDS = "backgrounds"
-#: Class folder → class; ``bg`` holds frames without an object.
+#: Class folder → class, in every split; ``bg`` holds frames without an object.
 CLASS_FOLDERS = {"before": "before", "after": "after", "bg": "background"}
 
 
@@ -207,7 +207,7 @@ class LabelledFolder(LabelledClip):
         files: the pictures, in the order of the frames.
         numbers: of the frames, increasing.
         native: height and width of the pictures as they are on the disk, pixels.
-        backdrop: the file of its background; None if it takes its median.
+        backdrop: where the picture of its background belongs; without one it takes its median.
 
     Raises:
         TccamError: as :class:`~tccam.data.folder.FolderClip`.
@@ -229,8 +229,7 @@ class LabelledFolder(LabelledClip):
         self.size = (config.height, config.width) if config.height else self.native
         self.files, self.numbers = self._clip.files, self._clip.numbers
         self._masks, self._root = masks, root
-        backdrop = root / BACKGROUNDS / f"{path.relative_to(root)}.png"
-        self.backdrop = backdrop if backdrop.is_file() else None
+        self.backdrop = Path(f"{self.place(BACKGROUNDS)}.png")
 
     def __len__(self) -> int:
         return len(self._clip)
@@ -248,7 +247,7 @@ class LabelledFolder(LabelledClip):
         Raises:
             TccamError: if the picture cannot be read, or has another size than the video's.
         """
-        if self.backdrop is None:
+        if not self.backdrop.is_file():
             return streaming_median(self)
         picture = read_picture(self.backdrop)
         self._check_size(self.backdrop, picture)
@@ -306,19 +305,19 @@ class LabelledFolder(LabelledClip):
         """The files of the flows forward and backward, by the numbers of the frames they leave."""
         forward, backward = (
             numbered(place, {".flo"}) if place.is_dir() else {}
-            for place in map(self.flow_folder, (FLOWS, FLOWS_BACKWARD))
+            for place in map(self.place, (FLOWS, FLOWS_BACKWARD))
         )
         for a, b in pairwise(self.numbers):
             if b == a + 1 and a not in forward:
-                file = self.flow_folder(FLOWS) / f"{self.files[self.numbers.index(a)].stem}.flo"
+                file = self.place(FLOWS) / f"{self.files[self.numbers.index(a)].stem}.flo"
                 raise TccamError(f"{file}: expected the flow from frame {a} to {b}, found nothing")
         return forward, backward
 
-    def flow_folder(self, kind: str) -> Path:
-        """Where its flows are.
+    def place(self, kind: str) -> Path:
+        """Where its files of another kind belong.
 
         Args:
-            kind: :data:`FLOWS` or :data:`FLOWS_BACKWARD`.
+            kind: :data:`FLOWS`, :data:`FLOWS_BACKWARD` or :data:`BACKGROUNDS`.
         """
         return self._root / kind / self._clip.path.relative_to(self._root)
 

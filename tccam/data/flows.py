@@ -334,7 +334,7 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
                 f"method: only a video of a data folder has files of flow, not {clip!r}; "
                 f"expected one of {optical.METHODS}"
             )
-        facts |= {"files": clip.flow_content, "folder": str(clip.flow_folder(FLOWS).resolve())}
+        facts |= {"files": clip.flow_content, "folder": str(clip.place(FLOWS).resolve())}
         facts |= {
             "numbers": clip.numbers,
             "picture": grid.picture,
@@ -348,7 +348,7 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
             facts |= {"weights": optical.weights_name(method, settings.weights)}
             facts |= {"device": torch.device(settings.device).type}
             facts |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        if settings.assisted and isinstance(clip, LabelledFolder) and clip.backdrop:
+        if settings.assisted and isinstance(clip, LabelledFolder) and clip.backdrop.is_file():
             return _named(facts, chain(clip, [clip.background]))
     else:
         methods = ("exact", "files", *optical.METHODS)
