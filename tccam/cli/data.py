@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tccam.data.belt import BeltConfig
-from tccam.data.dataset import PICTURES
+from tccam.data.dataset import CLASS_FOLDERS, PICTURES
 from tccam.data.download import fetch, listing, records
+from tccam.data.precompute import write_backgrounds, write_flows
 from tccam.data.recording import Written, import_videos, write_belt
-from tccam.data.tree import LABELS, Survey, scan
+from tccam.data.tree import Survey, scan
+from tccam.flow import METHODS
 
 __all__ = ["add"]
 
@@ -45,7 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     option = importing.add_argument
     option("videos", nargs="+", metavar="VIDEO", help="a video file, or a folder of pictures")
     option("--to", required=True, metavar="DIR", help="the data folder")
-    option("--label", required=True, choices=LABELS["training"], help="bg: frames without objects")
+    option("--label", required=True, choices=CLASS_FOLDERS, help="bg: frames without objects")
     option("--split", default="training", choices=PICTURES, help="(training)")
     option("--fps", type=float, metavar="N", help="frames to take a second (all)")
     option("--size", type=_size, metavar="N", help="pixels of the shorter side, or HxW (as it is)")
@@ -73,8 +76,39 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         belt.add_argument(
             f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})"
         )
-    belt.add_argument("--flows", action="store_true", help="the exact flows as well")
+    belt.add_argument("--flows", action="store_true", help="the exact flows as well, both ways")
     belt.add_argument("--ending", default="png", choices=("jpg", "png"), help="(png)")
+
+    flow = _verb(verbs, "flow", _flow, "estimate the flows of a data folder, for --flow files",
+                 "tccam data flow sorting --method dis --split training")  # fmt: skip
+    flow.add_argument("--method", choices=METHODS, default="dis", help="(dis)")
+    flow.add_argument("--weights", type=Path, metavar="FILE", help="of RAFT (the published ones)")
+    flow.add_argument("--device", default="cpu", help="where RAFT runs (cpu)")
+    flow.add_argument(
+        "--plain", action="store_true", help="estimate on the pictures, without their backgrounds"
+    )
+    flow.add_argument("--jobs", type=int, metavar="N", help="pairs of frames at a time (all cores)")
+
+    static = _verb(verbs, "background", _background, "write what each camera sees without objects",
+                   "tccam data background sorting --only 'bg/*' --from empty.mp4")  # fmt: skip
+    static.add_argument(
+        "--from",
+        type=Path,
+        metavar="FILE",
+        dest="source",
+        help="a picture of the empty belt, a video or a folder of frames, for its median "
+        "(each video's own median)",
+    )
+    static.add_argument(
+        "--only", default="*", metavar="PATTERN", help="videos to write one for, as 'bg/*' (all)"
+    )
+    for verb, folder in ((flow, "flows"), (static, "backgrounds")):
+        verb.add_argument("folder", metavar="DIR")
+        verb.add_argument("--split", choices=PICTURES, help="one alone (all)")
+        verb.add_argument("--overwrite", action="store_true", help=f"{folder} that are there")
+        verb.add_argument(
+            "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
+        )
 
     fetching = _verb(
         verbs, "fetch", _fetch, "download a public data set", "tccam data fetch ws2 --to data/ws2"
@@ -127,11 +161,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _show(survey: Survey) -> None:
     """A table of the videos, then the problems."""
-    print(f"{'frames':>6}{'size':>12}{'gaps':>6}{'masks':>7}{'flows':>7}  video")
+    print(f"{'frames':>6}{'size':>12}{'gaps':>6}{'masks':>7}{'flows':>7}{'background':>12}  video")
     for video in survey.videos:
         size = "×".join(map(str, video.size)) if video.size else "?"
-        print(f"{video.frames:6}{size:>12}{len(video.gaps):6}{video.masks:7}{video.flows:7}  "
-              f"{video.path}")  # fmt: skip
+        background = "yes" if video.background else "median"
+        print(f"{video.frames:6}{size:>12}{len(video.gaps):6}{video.masks:7}{video.flows:7}"
+              f"{background:>12}  {video.path}")  # fmt: skip
     for problem in survey.problems:
         print(f"{problem.severity}: {problem.path}: {problem.text}")
     frames = sum(video.frames for video in survey.videos)
@@ -162,7 +197,36 @@ def _belt(options: argparse.Namespace) -> int:
     return _made(made, options)
 
 
-def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
+def _flow(options: argparse.Namespace) -> int:
+    made = write_flows(
+        options.folder,
+        options.method,
+        **_videos(options),
+        assisted=not options.plain,
+        weights=options.weights,
+        device=options.device,
+        jobs=options.jobs,
+    )
+    return _made(made, options, "flows")
+
+
+def _background(options: argparse.Namespace) -> int:
+    made = write_backgrounds(
+        options.folder, **_videos(options), only=options.only, source=options.source
+    )
+    return _made(made, options)
+
+
+def _videos(options: argparse.Namespace) -> dict[str, Any]:
+    """Which videos, and whether to write over what they have."""
+    return {
+        "splits": (options.split,) if options.split else tuple(PICTURES),
+        "damaged": "skip" if options.skip_damaged else "refuse",
+        "overwrite": options.overwrite,
+    }
+
+
+def _made(made: tuple[Written, ...], options: argparse.Namespace, unit: str = "frames") -> int:
     """Say what was written."""
     if options.json:
         videos = [{**asdict(written), "path": written.path.as_posix()} for written in made]
@@ -170,7 +234,7 @@ def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
     else:
         for written in made:
             there = "" if written.new else "  (was there)"
-            print(f"{written.frames:6} frames  {written.path}{there}")
+            print(f"{written.frames:6} {unit}  {written.path}{there}")
     return 0
 
 
