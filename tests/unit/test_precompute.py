@@ -178,9 +178,11 @@ class TestStore:
         store.get(video(tmp_path / "copy"), "files", 8, progress=False)
         assert count() == 5  # files of one size and date are others in another folder
         assert count("dis") == 6
+        median = store.get(video(root), "dis", 8).flow
         picture = root / "backgrounds" / f"{BEFORE}.png"
         cv2.imwrite(str(picture), np.zeros((32, 40, 3), np.uint8))
         assert count("dis") == 7
+        assert not torch.equal(store.get(video(root), "dis", 8).flow, median)  # helped by another
         assert count() == 7
 
 
@@ -304,6 +306,28 @@ class TestWriteFlows:
         write_backgrounds(bare, splits=["test"], progress=False)
         with pytest.raises(TccamError, match=r"now .*'background': "):
             write_flows(bare, "farneback", splits=["test"], progress=False)
+
+    def test_an_interrupted_overwriting_leaves_no_mixture(self, bare, monkeypatch):
+        test = {"root": bare, "splits": ["test"], "progress": False}
+        write_flows(**test, method="farneback")
+        expected = self.files(bare)
+        write_flows(**test, overwrite=True)
+        write, written = optical.write_flo, []
+
+        def stop(path: Path, flow: Tensor) -> None:
+            if len(written) == 5:
+                raise KeyboardInterrupt
+            written.append(path)
+            write(path, flow)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(optical, "write_flo", stop)
+            with pytest.raises(KeyboardInterrupt):
+                write_flows(**test, method="farneback", overwrite=True)
+        shutil.rmtree(bare / "optical_flows/test_set/images/after")
+        shutil.rmtree(bare / "optical_flows_backward/test_set/images/after")
+        write_flows(**test, method="farneback")
+        assert self.files(bare) == expected
 
     def test_flows_that_came_with_the_data_are_kept(self, root):
         before = self.files(root)
