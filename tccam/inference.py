@@ -148,8 +148,8 @@ class Window:
             :func:`tccam.temporal.aggregate`.
         validity: where a neighbour counts: wherever its point lies "inside" every picture on the
             way there, or only where it is also "visible" in all of them, occlusion included.
-        flow: to the neighbours: "exact", one of ``flow.METHODS``, or "zero", the control that
-            looks at the same place of every frame.
+        flow: to the neighbours: "exact", "files" (of a data folder), one of ``flow.METHODS``, or
+            "zero", the control that looks at the same place of every frame.
         assisted: whether an estimation is helped by the clip's background, see
             :func:`~tccam.flow.estimation.estimate`.
 
@@ -171,7 +171,7 @@ class Window:
             {
                 "fusion": get_args(Fusion),
                 "validity": ("inside", "visible"),
-                "flow": ("exact", "zero", *optical.METHODS),
+                "flow": ("exact", "files", "zero", *optical.METHODS),
             },
         )
         check_limits(self, {"reach": (0, 10**6)})

@@ -89,13 +89,16 @@ def segment(
         For each frame its mask.
 
     Raises:
-        TccamError: if the chunk is too short, the flow is exact, or a frame has another size than
-            the first.
+        TccamError: if the chunk is too short, the flow is "exact" or "files", or a frame has
+            another size than the first.
     """
     if chunk < 2:
         raise TccamError(f"chunk: expected at least 2 frames, got {chunk}")
-    if window is not None and window.flow == "exact":
-        raise TccamError("window: a video does not know its exact flow; expected flow='dis', say")
+    if window is not None and window.flow in ("exact", "files"):
+        raise TccamError(
+            "window: a video does not know its exact flow, and has no files of it; expected "
+            "flow='dis', say"
+        )
     for part in _chunks(run, frames, chunk, background, _gaps(frames)):
         background = part.background
         yield from _of_chunk(run, part, threshold, window, batch)

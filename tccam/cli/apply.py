@@ -12,8 +12,6 @@ from tccam.cli.common import RUN, Commands, Parser, counted, open_run
 from tccam.errors import TccamError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tccam.training import Run
 
 __all__ = ["add"]
@@ -137,6 +135,7 @@ def _explain(options: argparse.Namespace) -> int:
     from tccam import background, segmentation
     from tccam.data.dataset import resize_picture
     from tccam.data.folder import read_picture
+    from tccam.data.precompute import static_picture
     from tccam.files import write_atomic
     from tccam.inference import predict
 
@@ -150,7 +149,7 @@ def _explain(options: argparse.Namespace) -> int:
     size = (config.data.height or native[0], config.data.width or native[1])
     frame = resize_picture(picture, size)
     if options.background is not None:
-        static = _median(options.background, size)
+        static = static_picture(options.background, size)
     elif config.background == "none":
         static = torch.zeros(3, *size)
     else:
@@ -179,14 +178,3 @@ def _explain(options: argparse.Namespace) -> int:
     else:
         print(target, *(f"{k} {v:.2f}" for k, v in chances.items()), sep="  ")
     return 0
-
-
-def _median(path: Path, size: tuple[int, int]) -> Tensor:
-    """The empty belt at the network's size."""
-    from tccam import background
-    from tccam.data.dataset import resize_picture
-    from tccam.data.folder import open_clip, read_picture
-
-    if path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg"):
-        return resize_picture(read_picture(path), size).float()
-    return background.streaming_median(resize_picture(frame, size) for frame in open_clip(path))

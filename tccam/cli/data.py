@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tccam.cli.common import Commands, Parser, counted, size
 from tccam.errors import TccamError
@@ -21,6 +21,7 @@ __all__ = ["add"]
 
 _LABELS = ("before", "after", "bg")
 _SPLITS = ("training", "validation", "test")
+_METHODS = ("farneback", "dis", "raft_small", "raft_large")
 
 # A belt to try the commands with: seconds to write, megabytes to keep.
 _BELT = {
@@ -78,8 +79,39 @@ def add(commands: Commands, choices: bool) -> None:
         belt.add_argument(
             f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})"
         )
-    belt.add_argument("--flows", action="store_true", help="the exact flows as well")
+    belt.add_argument("--flows", action="store_true", help="the exact flows as well, both ways")
     belt.add_argument("--ending", default="png", choices=("jpg", "png"), help="(png)")
+
+    flow = _verb(verbs, "flow", _flow, "estimate the flows of a data folder, for --flow files",
+                 "tccam data flow sorting --method dis --split training")  # fmt: skip
+    flow.add_argument("--method", choices=_METHODS, default="dis", help="(dis)")
+    flow.add_argument("--weights", type=Path, metavar="FILE", help="of RAFT (the published ones)")
+    flow.add_argument("--device", default="cpu", help="where RAFT runs (cpu)")
+    flow.add_argument(
+        "--plain", action="store_true", help="estimate on the pictures, without their backgrounds"
+    )
+    flow.add_argument("--jobs", type=int, metavar="N", help="pairs of frames at a time (all cores)")
+
+    static = _verb(verbs, "background", _background, "write what each camera sees without objects",
+                   "tccam data background sorting --only 'bg/*' --from empty.mp4")  # fmt: skip
+    static.add_argument(
+        "--from",
+        type=Path,
+        metavar="FILE",
+        dest="source",
+        help="a picture of the empty belt, a video or a folder of frames, for its median "
+        "(each video's own median)",
+    )
+    static.add_argument(
+        "--only", default="*", metavar="PATTERN", help="videos to write one for, as 'bg/*' (all)"
+    )
+    for verb, folder in ((flow, "flows"), (static, "backgrounds")):
+        verb.add_argument("folder", metavar="DIR")
+        verb.add_argument("--split", choices=_SPLITS, help="one alone (all)")
+        verb.add_argument("--overwrite", action="store_true", help=f"{folder} that are there")
+        verb.add_argument(
+            "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
+        )
 
     fetching = _verb(
         verbs, "fetch", _fetch, "download a public data set", "tccam data fetch ws2 --to data/ws2"
@@ -143,11 +175,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _show(survey: Survey) -> None:
     """A table of the videos, then the problems."""
-    print(f"{'frames':>6}{'size':>12}{'gaps':>6}{'masks':>7}{'flows':>7}  video")
+    print(f"{'frames':>6}{'size':>12}{'gaps':>6}{'masks':>7}{'flows':>7}{'background':>12}  video")
     for video in survey.videos:
         size = "×".join(map(str, video.size)) if video.size else "?"
-        print(f"{video.frames:6}{size:>12}{len(video.gaps):6}{video.masks:7}{video.flows:7}  "
-              f"{video.path}")  # fmt: skip
+        background = "yes" if video.background else "median"
+        print(f"{video.frames:6}{size:>12}{len(video.gaps):6}{video.masks:7}{video.flows:7}"
+              f"{background:>12}  {video.path}")  # fmt: skip
     for problem in survey.problems:
         print(f"{problem.severity}: {problem.path}: {problem.text}")
     frames = sum(video.frames for video in survey.videos)
@@ -184,7 +217,40 @@ def _belt(options: argparse.Namespace) -> int:
     return _made(made, options)
 
 
-def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
+def _flow(options: argparse.Namespace) -> int:
+    from tccam.data.precompute import write_flows
+
+    made = write_flows(
+        options.folder,
+        options.method,
+        **_videos(options),
+        assisted=not options.plain,
+        weights=options.weights,
+        device=options.device,
+        jobs=options.jobs,
+    )
+    return _made(made, options, "flows")
+
+
+def _background(options: argparse.Namespace) -> int:
+    from tccam.data.precompute import write_backgrounds
+
+    made = write_backgrounds(
+        options.folder, **_videos(options), only=options.only, source=options.source
+    )
+    return _made(made, options)
+
+
+def _videos(options: argparse.Namespace) -> dict[str, Any]:
+    """Which videos, and whether to write over what they have."""
+    return {
+        "splits": (options.split,) if options.split else _SPLITS,
+        "damaged": "skip" if options.skip_damaged else "refuse",
+        "overwrite": options.overwrite,
+    }
+
+
+def _made(made: tuple[Written, ...], options: argparse.Namespace, unit: str = "frames") -> int:
     """Say what was written."""
     if options.json:
         videos = [{**asdict(written), "path": written.path.as_posix()} for written in made]
@@ -192,7 +258,7 @@ def _made(made: tuple[Written, ...], options: argparse.Namespace) -> int:
     else:
         for written in made:
             there = "" if written.new else "  (was there)"
-            print(f"{written.frames:6} frames  {written.path}{there}")
+            print(f"{written.frames:6} {unit}  {written.path}{there}")
     return 0
 
 

@@ -95,9 +95,10 @@ def add(commands: Commands, settings: bool) -> None:
     judging.add_argument("--threshold", type=float, metavar="T", help="instead of a chosen one")
     judging.add_argument(
         "--flow",
-        choices=("dis", "farneback", "none"),
+        choices=("dis", "farneback", "files", "none"),
         default="dis",
-        help="how neighbours help, as in tccam segment; none: each frame alone (dis)",
+        help="how neighbours help, as in tccam segment; files: by the flows of the folder; none: "
+        "each frame alone (dis)",
     )
     judging.add_argument("--json", action="store_true", help="the scores as JSON")
     judging.set_defaults(command=_evaluate)

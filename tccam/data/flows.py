@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +20,13 @@ import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from tqdm import tqdm
 
 from tccam import flow as optical
 from tccam.background import streaming_median
 from tccam.data.belt import BeltClip
-from tccam.data.clip import Clip
+from tccam.data.clip import Clip, LabelledClip
+from tccam.data.dataset import FLOWS, LabelledFolder
 from tccam.errors import TccamError
 from tccam.files import write_atomic
 
@@ -45,7 +48,7 @@ class ClipFlow:
     Attributes:
         flow: float32 (T, 2, 2, h, w): frame, neighbour (0 the previous frame, 1 the next), channel
             (u, v), in cells of the maps. 0 where there is no neighbour: the first frame has no
-            previous one, the last no next.
+            previous one, the last no next. Far outside the picture where nobody knows it.
         visible: bool (T, 2, h, w), where the point at the cell is seen in that neighbour; False
             where there is none.
     """
@@ -61,11 +64,12 @@ class FlowStore:
     three mirror images: 2.1 KB a frame for 16×16 cells of one of them. Rounding to float16 moves a
     vector by at most 0.05% of its length: 0.004 px below 16 pixels, 0.008 px below 32.
 
-    The name of a file is a hash of all that it depends on: the bytes of the frames, the method and
-    its settings, the grid, the library's sources of flow, and the version of OpenCV (and PyTorch
-    for RAFT). So nothing ever needs to be cleared but to save space. A file appears when it is
-    complete; processes that miss the same file at the same time all compute it and write the same
-    bytes. A damaged file is named in a warning and computed again.
+    The name of a file is a hash of all that it depends on: the bytes of the frames (for "files",
+    the paths, sizes and dates of the flow files), the method and its settings, the grid, the
+    library's sources of flow, and the version of OpenCV (and PyTorch for RAFT). So nothing ever
+    needs to be cleared but to save space. A file appears when it is complete; processes that miss
+    the same file at the same time all compute it and write the same bytes. A damaged file is named
+    in a warning and computed again.
 
     Args:
         root: the folder; by default the environment variable ``TCCAM_FLOWS``, else
@@ -94,15 +98,17 @@ class FlowStore:
         Args:
             clip: of any length; it is read once for its name in the store, and once or twice more
                 if the flow is not there yet. The flows of two frames are in memory at full size.
-            method: "exact", for a :class:`~tccam.data.belt.BeltClip`, or one of
-                :data:`~tccam.flow.estimation.METHODS`.
+            method: "exact", for a :class:`~tccam.data.belt.BeltClip`; "files", for a
+                :class:`~tccam.data.dataset.LabelledFolder`; or one of
+                :data:`~tccam.flow.estimation.METHODS`. What is visible is checked forward and
+                backward, see :func:`~tccam.flow.geometry.occlusion`; the belt knows it.
             stride: pixels per cell of the maps: cell i looks at pixel s·i. None for cells that are
                 tiles, see :func:`~tccam.flow.geometry.resize`; they need a ``size``.
             size: height and width of the maps; by default (⌈H/s⌉, ⌈W/s⌉).
             mirrored: whether the network is shown the picture upside down, and left to right. The
                 answer is what it sees: cell i lies at pixel s·i of the *mirrored* picture, and the
                 vectors point where things go in it.
-            assisted: whether an estimation is helped by the clip's median background, see
+            assisted: whether an estimation is helped by the clip's background, see
                 :mod:`tccam.flow.estimation`. It needs a clip of which most frames show
                 background at any one pixel; a handful of frames is none.
             weights: for RAFT, see :func:`~tccam.flow.estimation.estimate`.
@@ -142,7 +148,12 @@ class FlowStore:
                 return grid.unpack(*_read(path, name))
             except (OSError, ValueError, SafetensorError) as error:
                 _log.warning("%s is damaged (%s): computed again", path, error)
-        flows = _exact(clip) if method == "exact" else _estimated(clip, settings, progress)
+        if method == "exact":
+            flows = _exact(clip)
+        elif method == "files":
+            flows = _checked(_filed(clip, progress), clip.size)
+        else:
+            flows = _estimated(clip, settings, progress)
         tensors = grid.pack(flows)
         # One entry: safetensors writes several in any order.
         digests = {m: _digest(path, tensors, m) for m in map(_name, _MIRRORS)}
@@ -264,12 +275,23 @@ def _exact(clip: Clip) -> Iterator[tuple[Tensor, Tensor]]:
         yield flow, visible
 
 
+def _filed(clip: Clip, progress: bool) -> Iterator[Tensor]:
+    """Each frame's flow to the previous and to the next frame, (2, 2, H, W), from its files."""
+    assert isinstance(clip, LabelledFolder)
+    nothing = torch.zeros(2, *clip.size)
+    for t in tqdm(range(len(clip)), "flow, files", unit="frame", disable=not progress):
+        yield torch.stack(
+            [clip.flow(t, other) if 0 <= other < len(clip) else nothing for other in (t - 1, t + 1)]
+        )
+
+
 def _estimated(
     clip: Clip, settings: _Settings, progress: bool, background: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each frame's flow (2, 2, H, W) and visibility (2, H, W), from its pictures."""
     if settings.assisted and background is None:
-        background = streaming_median(clip)
+        known = isinstance(clip, LabelledClip)
+        background = clip.background if known else streaming_median(clip)
     stream = optical.estimate_clip(
         clip,
         settings.method,
@@ -278,7 +300,12 @@ def _estimated(
         device=settings.device,
         progress=progress,
     )
-    flow, seen_before = None, torch.zeros(clip.size, dtype=torch.bool)
+    yield from _checked(stream, clip.size)
+
+
+def _checked(stream: Iterable[Tensor], size: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Flows (2, 2, H, W) of the frames of a clip, each with where it is visible, (2, H, W)."""
+    flow, seen_before = None, torch.zeros(size, dtype=torch.bool)
     for following in stream:
         if flow is not None:  # from here to the next frame, and back
             there, back = flow[1], following[0]
@@ -301,6 +328,19 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
             )
         # Two clips may look the same and move differently: an empty belt without texture.
         facts |= {"clip": clip.name, "belt": repr(clip._config), "sources": _sources("data")}
+    elif method == "files":
+        if not isinstance(clip, LabelledFolder):
+            raise TccamError(
+                f"method: only a video of a data folder has files of flow, not {clip!r}; "
+                f"expected one of {optical.METHODS}"
+            )
+        facts |= {"files": clip.flow_content, "folder": str(clip.place(FLOWS).resolve())}
+        facts |= {
+            "numbers": clip.numbers,
+            "picture": grid.picture,
+            "sources": _sources("data", "flow"),
+        }
+        return _named(facts)
     elif method in optical.METHODS:
         facts |= {"assisted": settings.assisted, "opencv": cv2.__version__}
         facts |= {"sources": _sources("data", "flow", "background.py")}
@@ -308,10 +348,18 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
             facts |= {"weights": optical.weights_name(method, settings.weights)}
             facts |= {"device": torch.device(settings.device).type}
             facts |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        if settings.assisted and isinstance(clip, LabelledFolder) and clip.backdrop.is_file():
+            return _named(facts, chain(clip, [clip.background]))
     else:
-        raise TccamError(f"method: expected one of {('exact', *optical.METHODS)}, got {method!r}")
+        methods = ("exact", "files", *optical.METHODS)
+        raise TccamError(f"method: expected one of {methods}, got {method!r}")
+    return _named(facts, clip)
+
+
+def _named(facts: dict[str, Any], frames: Iterable[Tensor] = ()) -> str:
+    """A hash of facts and frames."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for frame in clip:
+    for frame in frames:
         digest.update(repr(tuple(frame.shape)).encode())
         digest.update(frame.contiguous().numpy().data)
     return digest.hexdigest()[:32]

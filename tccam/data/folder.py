@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from tccam.data.clip import Clip
 from tccam.data.video import VideoClip, from_bgr
 from tccam.errors import TccamError
 
-__all__ = ["FolderClip", "open_clip", "read_picture"]
+__all__ = ["FolderClip", "numbered", "open_clip", "read_picture"]
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class FolderClip(Clip):
             found = "a file" if self.path.exists() else "nothing"
             raise TccamError(f"{path}: expected a folder of pictures, found {found}")
         self.name, self.label = self.path.name, label
-        frames = _numbered(self.path)
+        frames = numbered(self.path)
         if damaged == "skip":
             frames = {number: file for number, file in frames.items() if _readable(file)}
             if not frames:
@@ -134,12 +135,20 @@ def _readable(file: Path) -> bool:
     return True
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
-    """The pictures of a folder by number, increasing."""
+def numbered(folder: Path, endings: Collection[str] = frozenset(SUFFIXES)) -> dict[int, Path]:
+    """The files ``<prefix>_<number>`` of a folder by number, increasing.
+
+    Args:
+        folder: where they are.
+        endings: those that count, in lower case; what has another, or is hidden, is ignored.
+
+    Raises:
+        TccamError: if there is none, or one has another name, another prefix, or another's number.
+    """
     found: dict[int, Path] = {}
     prefix: str | None = None
     for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or file.suffix.lower() not in SUFFIXES:
+        if file.name.startswith(".") or file.suffix.lower() not in endings:
             continue
         match = NAME.fullmatch(file.stem)
         if match is None:
@@ -152,7 +161,10 @@ def _numbered(folder: Path) -> dict[int, Path]:
             raise TccamError(f"{file}: {found[number].name} is frame {number} already")
         found[number] = file
     if not found:
-        raise TccamError(f"{folder}: expected pictures <prefix>_<number>.jpg or .png, found none")
+        kind = "pictures <prefix>_<number>.jpg or .png"
+        if endings != SUFFIXES:
+            kind = f"files <prefix>_<number>{'|'.join(sorted(endings))}"
+        raise TccamError(f"{folder}: expected {kind}, found none")
     return dict(sorted(found.items()))
 
 

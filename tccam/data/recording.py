@@ -7,7 +7,6 @@ missing, and another call is refused in place of mixing two recordings in one fo
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import math
@@ -31,11 +30,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tccam.data.belt import BACKGROUND, CAMERAS, BeltClip, BeltConfig, SyntheticBelt
-from tccam.data.dataset import FLOWS, MASKS, PICTURES
+from tccam.data.dataset import BACKGROUNDS, CLASS_FOLDERS, FLOWS, FLOWS_BACKWARD, MASKS, PICTURES
 from tccam.data.folder import FolderClip, open_clip
-from tccam.data.tree import LABELS
 from tccam.data.video import VideoClip, _Decoder
 from tccam.errors import TccamError
+from tccam.files import write_atomic
 from tccam.flow.files import write_flo
 
 __all__ = ["Written", "import_videos", "safe_name", "write_belt"]
@@ -43,7 +42,8 @@ __all__ = ["Written", "import_videos", "safe_name", "write_belt"]
 Picture = NDArray[np.uint8]  # (H, W, 3), BGR, or (H, W)
 _Frame = tuple[int, Callable[[Path], None]]  # its number, and what saves it under a name
 
-_RECORD = ".tccam.json"
+#: Beside the files of a folder that was made: from what, and how.
+RECORD = ".tccam.json"
 _ENDINGS = {"jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], "png": []}
 _LONGEST_NAME = 200  # bytes
 _BELT_SPLITS = {"training": "train", "validation": "validation", "test": "test"}
@@ -99,7 +99,7 @@ def import_videos(
         videos: video files (mp4, avi, mkv, gif, … what OpenCV reads) or folders of pictures
             ``<prefix>_<number>``.
         root: the data folder; it is made as needed.
-        label: "before", "after" or "bg" (frames without an object); "bg" is not for the test split.
+        label: "before", "after" or "bg" (frames without an object).
         split: "training", "validation" or "test".
         fps: frames to take a second, by the times of the frames: the first one at or after each
             tick, or up to a quarter of a frame early, since containers round times. No frame is
@@ -122,9 +122,9 @@ def import_videos(
 
     Raises:
         TccamError: if an argument is out of its limits; a recording cannot be read, or does not
-            know its frame rate and ``fps`` asks for one; two recordings have one name; a folder of
-            that name was made from something else, or in another way; or the data folder cannot be
-            written.
+            know its frame rate and ``fps`` asks for one; two recordings have one name, or one is
+            in the data folder under another name (its bytes tell); a folder of that name was made
+            from something else, or in another way; or the data folder cannot be written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -166,6 +166,7 @@ def write_belt(
     *,
     masks: bool = True,
     flows: bool = False,
+    backgrounds: bool = True,
     ending: Literal["jpg", "png"] = "png",
     progress: bool = True,
 ) -> tuple[Written, ...]:
@@ -182,7 +183,10 @@ def write_belt(
         config: of the belt.
         root: the data folder; it is made as needed.
         masks: whether to write the masks of the test and validation splits.
-        flows: whether to write the exact flow from each frame to the next.
+        flows: whether to write the exact flow from each frame to the next and to the one before.
+        backgrounds: whether to write the background of each video: the median of the whole clip
+            that it is a part of, which is what the belt itself is trained with, in whole grey
+            levels. Without it a few empty frames would be cleaned by their own median.
         ending: of the frames: "png" gives them back exactly, "jpg" takes less space.
         progress: whether to show a bar on stderr.
 
@@ -229,12 +233,19 @@ def write_belt(
                 paired = [t for t, following in pairwise(frames) if following == t + 1]
                 if flows and paired:
                     kinds[f"{FLOWS}/{PICTURES[split]}/{video}"] = [
-                        (t + 1, partial(_save_flow, clip, t)) for t in paired
+                        (t + 1, partial(_save_flow, clip, t, t + 1)) for t in paired
+                    ]
+                    kinds[f"{FLOWS_BACKWARD}/{PICTURES[split]}/{video}"] = [
+                        (t + 2, partial(_save_flow, clip, t + 1, t)) for t in paired
                     ]
                 origin = {**asdict(config), "clip": clip.name, "ending": ending}
                 written = [
-                    _folder(Path(root, place), origin, files) for place, files in kinds.items()
+                    _folder(Path(root), Path(root, place), origin, files)
+                    for place, files in kinds.items()
                 ]
+                static = Path(root, BACKGROUNDS, PICTURES[split], f"{video}.png")
+                if backgrounds and not static.exists():
+                    _save_background(static, clip.background)
                 made.append(written[0])
                 bar.update(len(frames))
     return tuple(made)
@@ -274,7 +285,7 @@ class _Settings:
 
     def __post_init__(self) -> None:
         _choose("split", self.split, PICTURES)
-        _choose(f"label (split {self.split})", self.label, LABELS[self.split])
+        _choose("label", self.label, CLASS_FOLDERS)
         _choose("ending", self.ending, _ENDINGS)
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
         limits: list[tuple[str, float, float, float | None]] = [
@@ -313,7 +324,7 @@ def _import(
     with tqdm(desc=name, total=missing, unit="frame", disable=not progress) as bar:
         for piece in pieces:
             frames = _cut(stream, piece, bar)
-            made.append(_folder(piece.path, origin, frames, count))
+            made.append(_folder(root, piece.path, origin, frames, count))
     return made
 
 
@@ -331,15 +342,21 @@ def _known_count(root: Path, name: str, origin: dict[str, Any]) -> int:
     """How many frames an earlier call has counted, 0 if there was none.
 
     Raises:
-        TccamError: if this recording was imported in another way, into whatever folder: its frames
-            would be there twice, or in two splits.
+        TccamError: if this recording was imported in another way or under another name, into
+            whatever folder: its frames would be there twice, or in two splits.
     """
     count = 0
-    for split, place in PICTURES.items():
-        for label in LABELS[split]:
-            for path in sorted(Path(root, place, label).glob(f"{glob.escape(name)}*")):
+    for place in PICTURES.values():
+        for label in CLASS_FOLDERS:
+            for path in sorted(Path(root, place, label).glob("[!.]*")):
                 known = _record(path)
                 if known and known["origin"].get("recording") == origin["recording"]:
+                    number = r"_\d{3,}" if known["origin"].get("clip_frames") else ""
+                    if not re.fullmatch(re.escape(name) + number, path.name):
+                        raise TccamError(
+                            f"{path}: this is the recording that is now named {name!r}; it would "
+                            "be there twice"
+                        )
                     _agree(path, known, origin)
                     count = known["counted"]
     return count
@@ -434,8 +451,17 @@ def _save_mask(clip: BeltClip, t: int, path: Path) -> None:
     _save(clip.masks[t].numpy().astype(np.uint8) * 255, "png", path)
 
 
-def _save_flow(clip: BeltClip, t: int, path: Path) -> None:
-    write_flo(path.with_name(f"{path.name}.flo"), clip.flow(t, t + 1))
+def _save_flow(clip: BeltClip, t: int, other: int, path: Path) -> None:
+    write_flo(path.with_name(f"{path.name}.flo"), clip.flow(t, other))
+
+
+def _save_background(path: Path, background: Tensor) -> None:
+    """A background (3, H, W) as a PNG, in whole grey levels."""
+    try:
+        levels = _bgr(background.round().clamp(0, 255).byte())
+        write_atomic(path, cv2.imencode(".png", levels)[1].tobytes())
+    except OSError as error:
+        raise TccamError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _runs(clip: BeltClip, split: str, name: str) -> Iterator[tuple[str, list[int]]]:
@@ -453,33 +479,43 @@ def _runs(clip: BeltClip, split: str, name: str) -> Iterator[tuple[str, list[int
 
 
 def _folder(
-    path: Path, origin: dict[str, Any], frames: Iterable[_Frame], counted: int = 0
+    root: Path, path: Path, origin: dict[str, Any], frames: Iterable[_Frame], counted: int = 0
 ) -> Written:
-    """Write a folder of frames, unless it is there."""
+    """Write a folder of frames below ``root``, unless it is there."""
+    if there := _there(path, origin):
+        return there
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    # A lock that is removed is none: whoever waits for it holds a file that nobody else sees.
+    lock = root / ".locks" / path.relative_to(root).as_posix().replace("/", "-")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(exist_ok=True)
+        with FileLock(lock, timeout=0):
+            if there := _there(path, origin):  # another process has finished it meanwhile
+                return there
+            try:
+                count = _fill(unfinished, frames)
+                record = {"origin": origin, "frames": count, "counted": counted}
+                Path(unfinished, RECORD).write_text(json.dumps(record, indent=1), "utf-8")
+                unfinished.rename(path)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except Timeout:
+        raise TccamError(f"{path}: another process is writing it") from None
+    except OSError as error:
+        raise TccamError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return Written(path, count, new=True)
+
+
+def _there(path: Path, origin: dict[str, Any]) -> Written | None:
+    """A folder that is complete; refused if it is something else."""
     known = _record(path)
     if known:
         _agree(path, known, origin)
         return Written(path, known["frames"], new=False)
     if os.path.lexists(path):
         raise TccamError(f"{path}: it is there, and was not made by tccam; move it out of the way")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with lock:
-            try:
-                count = _fill(unfinished, frames)
-                record = {"origin": origin, "frames": count, "counted": counted}
-                Path(unfinished, _RECORD).write_text(json.dumps(record, indent=1), "utf-8")
-                unfinished.rename(path)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
-    except Timeout:
-        raise TccamError(f"{path}: another process is writing it") from None
-    except OSError as error:
-        raise TccamError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return Written(path, count, new=True)
+    return None
 
 
 def _fill(folder: Path, frames: Iterable[_Frame]) -> int:
@@ -497,7 +533,7 @@ def _fill(folder: Path, frames: Iterable[_Frame]) -> int:
 def _record(path: Path) -> dict[str, Any] | None:
     """What a folder was made from, or None if it is not there or not ours."""
     try:
-        known = json.loads(Path(path, _RECORD).read_text("utf-8"))
+        known = json.loads(Path(path, RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         return None
     expected = {"origin", "frames", "counted"}

@@ -4,13 +4,17 @@
 
     train_val_dataset/{training,validation}/{before,after,bg}/<video>/<prefix>_0001.jpg
     train_val_dataset/validation_masks/{before,after}/<video>/<prefix>_0001.png
-    test_set/{images,masks}/{before,after}/<video>/<prefix>_0001.jpg
+    test_set/{images,masks}/{before,after,bg}/<video>/<prefix>_0001.jpg
     optical_flows/<same tree>/<prefix>_0001.flo
+    optical_flows_backward/<same tree>/<prefix>_0002.flo
+    backgrounds/<same tree>/<video>.png
 
 Pictures are .jpg, .jpeg or .png; a mask is 255 where there is an illegal object and 0 elsewhere. A
-flow file leads from frame k to frame k + 1 (Middlebury). A missing number ends a run of frames.
-The folder ``bg``, masks and flows are optional. ``validation_masks`` is our addition: with it a
-threshold can be chosen on validation frames. Hidden files and folders, whose names start with a
+flow file leads from frame k to frame k + 1 (Middlebury), a backward one to frame k − 1. A
+background is what the camera of a video sees without objects. A missing number ends a run of
+frames. The folder ``bg``, masks, flows and backgrounds are optional. ``validation_masks``, with
+which a threshold can be chosen on validation frames, backward flows and backgrounds are our
+additions. Hidden files and folders, whose names start with a
 dot, are ignored.
 """
 
@@ -28,26 +32,27 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tccam.data.dataset import FLOWS, MASKS, PICTURES
+from tccam.data.dataset import (
+    BACKGROUNDS,
+    CLASS_FOLDERS,
+    FLOWS,
+    FLOWS_BACKWARD,
+    MASKS,
+    PICTURES,
+)  # fmt: skip
 from tccam.data.folder import NAME, SUFFIXES, read_picture
 from tccam.errors import TccamError
 from tccam.flow.files import read_flo
 
-__all__ = ["LABELS", "Problem", "Survey", "Video", "scan"]
+__all__ = ["Problem", "Survey", "Video", "scan"]
 
-#: Split → its class folders; ``bg`` holds frames without an object.
-LABELS = {
-    "training": ("before", "after", "bg"),
-    "validation": ("before", "after", "bg"),
-    "test": ("before", "after"),
-}
-
-_CAMERAS = LABELS["test"]
+_CAMERAS = ("before", "after")
+_FLOWS = {"flows": FLOWS, "backward": FLOWS_BACKWARD}
 _ORIENTATION = 0x0112  # the EXIF tag that tells how a camera was held; from 5 on, sideways
 _FLO_MAGIC = int.from_bytes(b"PIEH", "little")
 
 _Key = tuple[str, str, str]  # split, class and name of a video
-_Files = dict[str, dict[int, Path]]  # "pictures", "masks" or "flows" → number → file
+_Files = dict[str, dict[int, Path]]  # "pictures", "masks", "flows", … → number → file
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,10 @@ class Problem:
     ======================  ========  ============================================================
     kind                    severity  what is found
     ======================  ========  ============================================================
-    unreadable              error     a picture, mask or flow that is empty, cut off, damaged or
-                                      no such thing; a file or folder without permission
-    size                    error     a picture of another size than its video's first, or a mask
-                                      or flow of another size than the video
+    unreadable              error     a picture, mask, flow or background that is empty, cut off,
+                                      damaged or no such thing; a file or folder without permission
+    size                    error     a picture of another size than its video's first, or a mask,
+                                      flow or background of another size than the video
     levels                  error     a .png mask with other levels than 0 and 255
     soft                    warning   .jpg masks with other levels: their edges are soft
     name                    error     a name that is not <prefix>_<number>, or has another prefix
@@ -74,6 +79,7 @@ class Problem:
     picture without mask    warning   pictures of the test split, or of a validation video that has
                                       some masks, without one: they are not scored
     flow without neighbour  warning   a flow from or to a frame that is not there: it is not read
+    no such video           warning   a background that belongs to no video
     stray                   warning   a file or folder that has no place in the layout
     ======================  ========  ============================================================
 
@@ -104,6 +110,8 @@ class Video:
         gaps: pairs of consecutive frames with numbers missing between them, by number.
         masks: how many frames have one.
         flows: how many pairs of neighbours have one.
+        backward: how many of them have one back.
+        background: whether it has one that is not to be estimated.
     """
 
     path: str
@@ -114,6 +122,8 @@ class Video:
     gaps: tuple[tuple[int, int], ...]
     masks: int
     flows: int
+    backward: int
+    background: bool
 
 
 @dataclass(frozen=True)
@@ -198,18 +208,23 @@ class _Scan:
     def run(self, progress: bool) -> Survey:
         places = {}
         for split, pictures in PICTURES.items():
-            for label in LABELS[split]:
+            for label in CLASS_FOLDERS:
                 places[f"{pictures}/{label}"] = "pictures", split, label
-                places[f"{FLOWS}/{pictures}/{label}"] = "flows", split, label
+                places[f"{BACKGROUNDS}/{pictures}/{label}"] = "backgrounds", split, label
+                for kind, folder in _FLOWS.items():
+                    places[f"{folder}/{pictures}/{label}"] = kind, split, label
                 if split in MASKS and label in _CAMERAS:
                     places[f"{MASKS[split]}/{label}"] = "masks", split, label
         found: dict[_Key, _Files] = {}
-        for place, folder in self._videos(self.root, places):
+        for place, entry in self._videos(self.root, places):
             kind, split, label = places[place]
-            files = self._numbered(folder, {".flo"} if kind == "flows" else SUFFIXES)
-            found.setdefault((split, label, folder.name), {})[kind] = files
+            if kind == "backgrounds":
+                found.setdefault((split, label, entry.stem), {})[kind] = {0: entry}
+                continue
+            files = self._numbered(entry, {".flo"} if kind in _FLOWS else SUFFIXES)
+            found.setdefault((split, label, entry.name), {})[kind] = files
         looks = self._look(found, progress)
-        order = [(split, label) for split in PICTURES for label in LABELS[split]]
+        order = [(split, label) for split in PICTURES for label in CLASS_FOLDERS]
         keys = sorted(found, key=lambda key: (order.index(key[:2]), key[2]))
         videos = tuple(v for key in keys if (v := self._video(key, found[key], looks)))
         self._missing(videos)
@@ -248,14 +263,15 @@ class _Scan:
         self.note(path, "stray", f"a {found} that has no place in the layout", warning=True)
 
     def _videos(self, folder: Path, places: Collection[str]) -> Iterator[tuple[str, Path]]:
-        """The video folders below ``folder``, each with its class folder."""
+        """The video folders and backgrounds below ``folder``, each with its class folder."""
         for entry in self._entries(folder):
             place = entry.relative_to(self.root).as_posix()
             if not os.path.isdir(entry):
                 self._stray(entry)
             elif place in places:
+                alone = place.startswith(f"{BACKGROUNDS}/")  # one file for each video
                 for video in self._entries(entry):
-                    if os.path.isdir(video):
+                    if os.path.isdir(video) != alone and (not alone or video.suffix == ".png"):
                         yield place, video
                     else:
                         self._stray(video)
@@ -285,7 +301,7 @@ class _Scan:
     def _look(self, found: dict[_Key, _Files], progress: bool) -> dict[Path, _Look]:
         """Read every file, some at a time."""
         jobs = [
-            (file, self.flow if kind == "flows" else self.picture)
+            (file, self.flow if kind in _FLOWS else self.picture)
             for parts in found.values()
             for kind, files in parts.items()
             for file in files.values()
@@ -302,20 +318,26 @@ class _Scan:
         """One video with its masks and flows; None for masks or flows that belong to no video."""
         split, label, name = key
         folder = self.root / PICTURES[split] / label / name
-        frames, masks, flows = (parts.get(kind, {}) for kind in ("pictures", "masks", "flows"))
-        for file in (*frames.values(), *masks.values(), *flows.values()):
+        frames, masks = parts.get("pictures", {}), parts.get("masks", {})
+        flows, backward = (parts.get(kind, {}) for kind in _FLOWS)
+        backdrop = list(parts.get("backgrounds", {}).values())
+        files = [*frames.values(), *masks.values(), *flows.values(), *backward.values(), *backdrop]
+        for file in files:
             if looks[file].wrong:
                 self.note(file, "unreadable", looks[file].wrong)
         for number, file in masks.items():
             if number not in frames:
                 self.note(file, "mask without picture", f"the video has no frame {number}")
-        for number, file in flows.items():
-            if absent := [n for n in (number, number + 1) if n not in frames]:
-                text = (
-                    f"the flow leads from frame {number} to {number + 1}; there is no {absent[0]}"
-                )
-                self.note(file, "flow without neighbour", text, warning=True)
+        for step, leading in ((1, flows), (-1, backward)):
+            for number, file in leading.items():
+                there = number + step
+                if absent := [n for n in (number, there) if n not in frames]:
+                    text = f"the flow leads from frame {number} to {there}; there is no {absent[0]}"
+                    self.note(file, "flow without neighbour", text, warning=True)
         if "pictures" not in parts:
+            for file in backdrop:
+                text = f"there is no video {name!r} that it belongs to"
+                self.note(file, "no such video", text, warning=True)
             return None
         if not frames:
             self.note(
@@ -323,19 +345,24 @@ class _Scan:
             )
         measured = [file for file in frames.values() if looks[file].size]
         size = looks[measured[0]].size if measured else None
-        for file in (*frames.values(), *masks.values(), *flows.values()):
+        for file in files:
             if size and looks[file].size not in (None, size):
                 text = f"expected {size} pixels (height, width) as in {measured[0].name}, "
                 self.note(file, "size", text + f"found {looks[file].size}")
         self._levels([file for file in masks.values() if not looks[file].levels])
         scored = masks.keys() & frames.keys()
-        if len(scored) < len(frames) and (split == "test" or scored):
+        if len(scored) < len(frames) and ((split == "test" and label in _CAMERAS) or scored):
             text = f"{len(frames) - len(scored)} of {len(frames)} frames have no mask"
             self.note(folder, "picture without mask", text, warning=True)
         gaps = tuple((a, b) for a, b in pairwise(frames) if b != a + 1)
-        paired = sum(number in frames and number + 1 in frames for number in flows)
+        ahead, back = (
+            sum(number in frames and number + step in frames for number in leading)
+            for step, leading in ((1, flows), (-1, backward))
+        )
         path = folder.relative_to(self.root).as_posix()
-        return Video(path, split, label, len(frames), size, gaps, len(scored), paired)
+        return Video(
+            path, split, label, len(frames), size, gaps, len(scored), ahead, back, bool(backdrop)
+        )
 
     def _levels(self, masks: list[Path]) -> None:
         """Note masks that have other levels than they should."""

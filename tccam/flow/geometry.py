@@ -15,10 +15,12 @@ from torch import Tensor
 
 from tccam.errors import TccamError
 
-__all__ = ["compose", "endpoint_error", "occlusion", "resize", "warp"]
+__all__ = ["UNKNOWN", "compose", "endpoint_error", "invert", "occlusion", "resize", "warp"]
 
 #: A component beyond it says that nobody knows: Middlebury's mark.
 UNKNOWN = 1e9
+
+_SHARPNESS = 10.0  # of the choice between two motions, per pixel of their difference
 
 
 def resize(
@@ -214,6 +216,64 @@ def compose(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return (step + further).reshape(first.shape), valid.reshape(
         *first.shape[:-3], *first.shape[-2:]
     )
+
+
+def invert(flow: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The flow back: from b to a, on the grid of b, made of the flow from a to b.
+
+    Every vector is splatted to where it points: it is shared bilinearly among the four cells around
+    that place, and turned around. Where several arrive, the longest wins, by *softmax splatting*:
+
+    .. math:: back(q) = -\frac{\sum_p w_{pq}\, e^{10 |flow(p)|} flow(p)}
+        {\sum_p w_{pq}\, e^{10 |flow(p)|}}
+
+    The longest, because what moves on a belt lies in front of what stands still.
+
+    Args:
+        flow: float (2, H, W) or (B, 2, H, W), from frame a to frame b, in pixels.
+
+    Returns:
+        The flow from b to a, the same shape, and bool (H, W) or (B, H, W), where it is known: where
+        at least half a vector has arrived. Nothing arrives where b shows what a hides or does not
+        show; the flow is 0 there.
+
+    Raises:
+        TccamError: if ``flow`` has another shape or dtype.
+
+    Source:
+        Niklaus and Liu, "Softmax splatting for video frame interpolation", CVPR 2020.
+
+    Example:
+        >>> right = torch.tensor([2.0, 0.0]).reshape(2, 1, 1).expand(2, 1, 5)
+        >>> back, known = invert(right)
+        >>> back[0], known
+        (tensor([[ 0.,  0., -2., -2., -2.]]), tensor([[False, False,  True,  True,  True]]))
+    """
+    _check(flow, "flow")
+    step = flow.reshape(-1, *flow.shape[-3:]).double()
+    height, width = step.shape[-2:]
+    valid = (step.abs() <= UNKNOWN).all(1)  # false for NaN
+    step = torch.where(valid[:, None], step, 0.0)
+    length = step.square().sum(1).sqrt()
+    # Exponents below −600 would be 0, and 0 cannot be divided by.
+    longest = length.amax((1, 2), keepdim=True) if length.numel() else length
+    importance = (_SHARPNESS * (length - longest)).clamp(min=-600).exp()
+    columns = torch.arange(width, dtype=step.dtype, device=step.device)
+    rows = torch.arange(height, dtype=step.dtype, device=step.device)
+    x, y = step[:, 0] + columns, step[:, 1] + rows[:, None]  # (B, H, W) each: where it points
+    total = step.new_zeros(len(step), 4, height * width)  # of both components, importance, weight
+    for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column, row = x.floor() + right, y.floor() + down
+        inside = valid & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+        cell = torch.where(inside, row * width + column, 0.0).long()
+        shares = torch.stack((*(-step * importance[:, None]).unbind(1), importance), 1)
+        shares = torch.cat((shares, torch.ones_like(shares[:, :1])), 1) * weight[:, None]
+        total.scatter_add_(2, cell.flatten(1)[:, None].expand(-1, 4, -1), shares.flatten(2))
+    total = total.reshape(len(step), 4, height, width)
+    known = total[:, 3] >= 0.5 - 1e-6  # what rounding may lose of a half
+    back = torch.where(known[:, None], total[:, :2] / total[:, 2:3], 0.0).to(flow.dtype)
+    return back.reshape(flow.shape), known.reshape(*flow.shape[:-3], height, width)
 
 
 def endpoint_error(flow: Tensor, truth: Tensor, where: Tensor | None = None) -> float:

@@ -71,10 +71,12 @@ class TrainConfig:
         pieces: tiles of a picture.
         level: what the spatial term compares, see :func:`tccam.puzzle.spatial_loss`.
         reduction: of both terms, see :func:`tccam.consistency.l1`.
-        flow: "exact" (the belt's truth), one of ``flow.METHODS``, or a control: "zero", or
-            "shuffled" (of a random frame, turned by a quarter or more).
-        previous: flow to the previous frame: "backward" (measured from t to t−1) or "negated" (the
-            authors': minus the flow from t−1 to t, right where motion does not vary in space).
+        flow: "exact" (the belt's truth), "files" (of a data folder, see
+            :class:`tccam.data.dataset.FolderData`), one of ``flow.METHODS``, or a control: "zero",
+            or "shuffled" (of a random frame, turned by a quarter or more).
+        previous: flow to the previous frame: "backward" (from t to t−1: measured, or inverted where
+            there are files of forward flow alone) or "negated" (the authors': minus the flow from
+            t−1 to t, right where motion does not vary in space).
         assisted: whether an estimation is helped by the clip's background, see
             :func:`~tccam.flow.estimation.estimate`.
         cells: whether the flow is taken where the network's cells look (True), or interpolated at
@@ -227,9 +229,10 @@ class TrainConfig:
         choices: dict[str, Sequence[str]] = {
             "background": background.METHODS, "method": get_args(Method),
             "level": get_args(Level), "reduction": get_args(Reduction),
-            "flow": ("exact", "zero", "shuffled", *flow.METHODS), "previous": get_args(Previous),
-            "fusion": get_args(Fusion), "normalized": get_args(Normalized),
-            "validity": get_args(Validity), "precision": get_args(Precision),
+            "flow": ("exact", "files", "zero", "shuffled", *flow.METHODS),
+            "previous": get_args(Previous), "fusion": get_args(Fusion),
+            "normalized": get_args(Normalized), "validity": get_args(Validity),
+            "precision": get_args(Precision),
         }  # fmt: skip
         check_choices(self, choices)
         if self.num_classes not in (2, 3):

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tccam import flow
 from tccam.data.clip import LabelledClip
-from tccam.data.dataset import DataSet, FolderConfig, open_data
+from tccam.data.dataset import DataSet, FolderConfig, flow_content, open_data
 from tccam.data.flows import FlowStore
 from tccam.errors import TccamError
 from tccam.network import CamNet
@@ -220,10 +220,12 @@ def run_key(config: TrainConfig, fabric: Fabric | None = None) -> str:
     """
     weights = Path(config.weights) if config.weights else None
     estimated = config.temporal and config.flow in flow.METHODS
+    root = config.data.root if isinstance(config.data, FolderConfig) else None
     return fingerprint(
         config,
         weights=sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
         opencv=cv2.__version__ if estimated or isinstance(config.data, FolderConfig) else None,
+        flows=flow_content(root) if root and config.temporal and config.flow == "files" else None,
         device=fabric.device.type if fabric and fabric.device.type != "cpu" else None,
         processes=fabric.world_size if fabric and fabric.world_size > 1 else None,
     )

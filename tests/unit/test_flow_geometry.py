@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tccam.errors import TccamError
-from tccam.flow import compose, endpoint_error, occlusion, warp
+from tccam.flow import UNKNOWN, compose, endpoint_error, invert, occlusion, warp
 
 HEIGHT, WIDTH = 9, 12
 steps = st.tuples(st.integers(-WIDTH, WIDTH), st.integers(-HEIGHT, HEIGHT))
@@ -164,3 +164,49 @@ def test_unknown_vectors_are_left_out() -> None:
     assert endpoint_error(flow, truth) == 5.0  # of the one pixel that both know
     with pytest.raises(TccamError, match="known"):
         endpoint_error(flow, truth, torch.tensor([[True, True], [False, True]]))
+
+
+@given(steps)
+def test_the_way_back_of_a_shift_is_the_shift_turned_around(step: tuple[int, int]) -> None:
+    back, known = invert(uniform(*step))
+    assert torch.equal(known, stays(-step[0], -step[1]))  # where what is seen comes from inside
+    assert torch.equal(back, -uniform(*step) * known)
+
+
+def test_what_moves_is_found_in_front_of_what_rests() -> None:
+    forward = torch.zeros(2, 20, 30)
+    forward[0, 5:10, 4:9] = 3.0  # rows 5–9, columns 4–8, three to the right
+    back, known = invert(forward)
+    expected = torch.zeros(2, 20, 30)
+    expected[0, 5:10, 7:12] = -3.0
+    torch.testing.assert_close(back, expected)
+    uncovered = torch.zeros(20, 30, dtype=torch.bool)
+    uncovered[5:10, 4:7] = True
+    assert torch.equal(known, ~uncovered)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.1, -0.2])
+@pytest.mark.parametrize("scale", [0.9, 1.1])
+def test_the_way_back_of_a_turn_is_the_turn_back(angle: float, scale: float) -> None:
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    matrix = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+    truth = linear(matrix.inverse())
+    back, known = invert(torch.stack((linear(matrix), linear(matrix))))
+    assert torch.equal(back[0], back[1])
+    inner = torch.zeros_like(known[0])
+    inner[5:-5, 7:-7] = True
+    assert known[0][inner].all()
+    assert endpoint_error(back[0], truth, inner) < 0.15  # of up to 3 pixels
+
+
+def test_what_is_unknown_leads_nowhere() -> None:
+    forward = uniform(1.0, 0.0).clone()
+    forward[:, 2, 3], forward[0, 4, 5] = 2 * UNKNOWN, math.nan
+    back, known = invert(forward)
+    assert not known[2, 4]
+    assert not known[4, 6]
+    assert int((~known).sum()) == HEIGHT + 2
+    assert back.isfinite().all()
+    assert invert(torch.full((2, 3, 4), math.nan))[1].sum() == 0
+    with pytest.raises(TccamError, match="flow: expected float"):
+        invert(torch.zeros(3, 4, 5))

@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tccam.cli import main
 from tccam.data import recording
 from tccam.data.belt import BeltConfig, SyntheticBelt
-from tccam.data.folder import FolderClip
+from tccam.data.folder import FolderClip, read_picture
 from tccam.data.recording import import_videos, safe_name, write_belt
 from tccam.data.tree import scan
 from tccam.data.video import VideoClip, write_video
@@ -174,7 +175,7 @@ def test_clips_are_numbered_through(video, tmp_path):
 
 
 def test_the_end_of_each_video_is_for_validation(tmp_path):
-    videos = [numbered(tmp_path / f"{name}.avi", 10, 10) for name in ("a", "b")]
+    videos = [numbered(tmp_path / f"{name}.avi", 10, fps) for name, fps in (("a", 10), ("b", 12))]
     made = bring(videos, tmp_path / "data", clip_frames=2, validation=0.2)
     root = tmp_path / "data"
     for name in ("a", "b"):
@@ -216,6 +217,7 @@ def test_a_video_of_one_clip_is_for_training(video, tmp_path):
         ("after", "training", "train_val_dataset/training/after"),
         ("bg", "validation", "train_val_dataset/validation/bg"),
         ("before", "test", "test_set/images/before"),
+        ("bg", "test", "test_set/images/bg"),
     ],
 )
 def test_where_it_goes(video, tmp_path, label, split, place):
@@ -326,6 +328,27 @@ def test_another_video_of_the_name_is_refused(video, tmp_path):
         bring([video], tmp_path / "data")
 
 
+@pytest.mark.parametrize("how", [{}, {"clip_frames": 5}])
+@pytest.mark.parametrize("name", ["copy", "belt_000", "bel", "belt 2"])
+def test_a_renamed_copy_is_refused(video, tmp_path, name, how):
+    """Its frames would be there twice, in two splits perhaps."""
+    root = tmp_path / "data"
+    bring([video], root, **how)
+    before = bytes_in(root)
+    copy = shutil.copy(video, video.with_stem(name))
+    for label in ("before", "after"):
+        with pytest.raises(TccamError, match=rf"this is the recording that is now named '{name}'"):
+            bring([copy], root, label=label, **how)
+    assert bytes_in(root) == before
+    assert not any(made.new for made in bring([video], root, **how))
+
+
+def test_a_copy_named_as_a_clip_is_refused(video, tmp_path):
+    bring([shutil.copy(video, video.with_stem("belt_000"))], tmp_path / "data")
+    with pytest.raises(TccamError, match="belt_000: this is the recording that is now named"):
+        bring([video], tmp_path / "data")
+
+
 @pytest.mark.parametrize("content", ["nothing", "frame_0001.png", ".tccam.json"])
 def test_a_folder_of_someone_else_is_refused(video, tmp_path, content):
     folder = tmp_path / "data" / TRAIN / "belt"
@@ -424,6 +447,21 @@ def test_two_processes_do_not_write_one_folder(video, tmp_path, monkeypatch):
     assert os.listdir(made.path.parent) == ["belt"]
 
 
+def test_what_another_process_has_finished_is_not_written_again(video, tmp_path, monkeypatch):
+    """It begins to wait for the lock when the other one has not let go of it yet."""
+    acquire = FileLock.acquire
+
+    def late(*arguments, **options):
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        assert bring([video], tmp_path)[0].new
+        return acquire(*arguments, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    (made,) = bring([video], tmp_path)
+    assert not made.new
+    assert frames_in(made.path) == {k: k for k in range(1, 13)}
+
+
 def test_ctrl_c_is_said_in_one_line(video, tmp_path, monkeypatch, capsys):
     def stop(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -482,8 +520,7 @@ def test_a_file_where_a_folder_should_be(video, tmp_path):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"label": "background"}, r"label .*: expected one of before, after, bg; got 'background'"),
-        ({"label": "bg", "split": "test"}, r"label \(split test\): expected one of before, after;"),
+        ({"label": "background"}, r"label: expected one of before, after, bg; got 'background'"),
         ({"split": "train"}, "split: expected one of training, validation, test; got 'train'"),
         ({"ending": "gif"}, "ending: expected one of jpg, png; got 'gif'"),
         ({"fps": 0}, "fps: expected 0.001 … 1000, got 0"),
@@ -595,10 +632,14 @@ def test_masks_are_the_belts(belt):
                 assert torch.equal(mask, clip.masks[number - 1].byte().expand(3, -1, -1) * 255)
 
 
-def test_flows_are_the_belts_and_lead_to_neighbours(belt):
+def test_flows_and_backgrounds_are_the_belts(belt):
     count = 0
     for clip in SyntheticBelt(TINY).train:
         name = f"{clip.label}/video_{clip.name[-3:]}"
+        assert torch.equal(
+            read_picture(belt / f"backgrounds/train_val_dataset/training/{name}.png"),
+            clip.background.round().byte(),
+        )
         numbers = FolderClip(belt / "train_val_dataset/training" / name).numbers
         folder = belt / "optical_flows/train_val_dataset/training" / name
         found = sorted(folder.glob("*.flo"))
@@ -606,15 +647,19 @@ def test_flows_are_the_belts_and_lead_to_neighbours(belt):
         assert [file.name for file in found] == [f"frame_{n:04d}.flo" for n in paired]
         for number, file in zip(paired, found, strict=True):
             assert torch.equal(read_flo(file), clip.flow(number - 1, number))
+            back = belt / "optical_flows_backward/train_val_dataset/training" / name
+            found_back = read_flo(back / f"frame_{number + 1:04d}.flo")
+            assert torch.equal(found_back, clip.flow(number, number - 1))
             count += 1
     assert count
 
 
-def test_masks_and_flows_can_be_left_out_and_added(belt, tmp_path):
-    bare = {"masks": False, "progress": False}
+def test_what_is_left_out_can_be_added(belt, tmp_path):
+    bare = {"masks": False, "backgrounds": False, "progress": False}
     assert all(w.new for w in write_belt(TINY, tmp_path, **bare))
     assert not (tmp_path / "test_set/masks").exists()
     assert not (tmp_path / "optical_flows").exists()
+    assert not (tmp_path / "backgrounds").exists()
     assert not any(w.new for w in write_belt(TINY, tmp_path, flows=True, progress=False))
     assert bytes_in(tmp_path) == bytes_in(belt)
 

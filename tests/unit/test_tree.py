@@ -28,6 +28,8 @@ TRAIN, VALID, TEST = (
 )
 MASKS = "test_set/masks/before/video_000"
 FLOWS = "optical_flows/test_set/images/before/video_000"
+BACKWARD = "optical_flows_backward/test_set/images/before/video_000"
+BACKGROUND = "backgrounds/test_set/images/before/video_000.png"
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,8 @@ def test_a_whole_folder_has_no_problem(whole, quick):
 def test_a_video_of_each_kind(whole):
     videos = {video.path: video for video in scan(whole, progress=False).videos}
     test = videos[TEST]
-    assert (test.split, test.label, test.frames, test.masks, test.flows) == (
-        "test",
-        "before",
-        7,
-        7,
-        6,
-    )
+    assert (test.split, test.label, test.frames, test.masks) == ("test", "before", 7, 7)
+    assert (test.flows, test.backward, test.background) == (6, 6, True)
     train = videos[TRAIN]
     assert (train.split, train.label, train.masks, train.gaps) == ("training", "before", 0, ())
     assert videos[VALID].masks == videos[VALID].frames
@@ -90,15 +87,22 @@ def test_a_gap_is_no_problem(root):
     (root / TRAIN / "frame_0005.png").unlink()
     (root / "optical_flows" / TRAIN / "frame_0004.flo").unlink()
     (root / "optical_flows" / TRAIN / "frame_0005.flo").unlink()
+    (root / "optical_flows_backward" / TRAIN / "frame_0005.flo").unlink()
+    (root / "optical_flows_backward" / TRAIN / "frame_0006.flo").unlink()
     survey = scan(root, progress=False)
     assert survey.problems == ()
     assert next(video for video in survey.videos if video.path == TRAIN).gaps == ((4, 6),)
 
 
-def test_bg_masks_and_flows_are_optional(root):
+def test_bg_masks_flows_and_backgrounds_are_optional(root):
     for place in ("train_val_dataset/training/bg", "train_val_dataset/validation_masks",
-                  "optical_flows"):  # fmt: skip
+                  "optical_flows", "optical_flows_backward", "backgrounds"):  # fmt: skip
         shutil.rmtree(root / place)
+    assert found(root) == []
+
+
+def test_any_split_may_have_bg(root):
+    shutil.copytree(root / TEST, root / "test_set/images/bg/video_000")
     assert found(root) == []
 
 
@@ -181,6 +185,7 @@ def jpeg_masks(root: Path) -> None:
 
 
 ERROR, WARNING = "error", "warning"
+COMPUTED = ("optical_flows", "optical_flows_backward", "backgrounds")
 FRAME, MASK, FLOW = f"{TEST}/frame_0003.png", f"{MASKS}/frame_0003.png", f"{FLOWS}/frame_0003.flo"
 HEADERS = [  # seen by --quick as well
     pytest.param(write(FRAME, b""), ERROR, "unreadable", FRAME, id="zero bytes"),
@@ -216,17 +221,31 @@ HEADERS = [  # seen by --quick as well
                  "test_set/images/before/frame_0001.png", id="picture outside a video"),
     pytest.param(empty(f"{TEST}/frame_0001_old"), WARNING, "stray", f"{TEST}/frame_0001_old",
                  id="folder in a video"),
-    pytest.param(empty("test_set/images/bg"), WARNING, "stray", "test_set/images/bg",
-                 id="no bg in the test split"),
+    pytest.param(empty("test_set/masks/bg"), WARNING, "stray", "test_set/masks/bg",
+                 id="no masks of bg"),
+    pytest.param(flow(f"{BACKWARD}/frame_0001.flo", 32, 48), WARNING, "flow without neighbour",
+                 f"{BACKWARD}/frame_0001.flo", id="flow back from the first frame"),
+    pytest.param(cut(f"{BACKWARD}/frame_0002.flo", 0.5), ERROR, "unreadable",
+                 f"{BACKWARD}/frame_0002.flo", id="half a flow back"),
+    pytest.param(write(BACKGROUND, b""), ERROR, "unreadable", BACKGROUND, id="no background"),
+    pytest.param(write(BACKGROUND, picture(32, 50)), ERROR, "size", BACKGROUND,
+                 id="background size"),
+    pytest.param(write("backgrounds/test_set/images/before/other.png", picture()), WARNING,
+                 "no such video", "backgrounds/test_set/images/before/other.png",
+                 id="background without video"),
+    pytest.param(write("backgrounds/test_set/images/before/video_000.jpg", b""), WARNING, "stray",
+                 "backgrounds/test_set/images/before/video_000.jpg", id="background as jpg"),
+    pytest.param(empty("backgrounds/test_set/images/before/video_1.png"), WARNING, "stray",
+                 "backgrounds/test_set/images/before/video_1.png", id="folder of a background"),
     pytest.param(write("README", b""), WARNING, "stray", "README", id="stray file"),
     pytest.param(remove("train_val_dataset/validation", "train_val_dataset/validation_masks",
-                        "optical_flows"), WARNING, "missing evaluation",
+                        *COMPUTED), WARNING, "missing evaluation",
                  "train_val_dataset/validation", id="no validation"),
-    pytest.param(remove("train_val_dataset/training", "optical_flows"), ERROR, "missing",
+    pytest.param(remove("train_val_dataset/training", *COMPUTED), ERROR, "missing",
                  "train_val_dataset/training", id="no training"),
-    pytest.param(remove("train_val_dataset/training/after", "optical_flows"), ERROR, "missing",
+    pytest.param(remove("train_val_dataset/training/after", *COMPUTED), ERROR, "missing",
                  "train_val_dataset/training/after", id="no class"),
-    pytest.param(both(remove("optical_flows"), empty("train_val_dataset/training/after")), ERROR,
+    pytest.param(both(remove(*COMPUTED), empty("train_val_dataset/training/after")), ERROR,
                  "missing", "train_val_dataset/training/after", id="empty class"),
     pytest.param(link(f"{TEST}/frame_0008.png", "../outside.png"), ERROR, "link",
                  f"{TEST}/frame_0008.png", id="link to a file outside"),
@@ -284,6 +303,8 @@ def test_several_problems_are_all_found(root):
     assert found(root) == [
         ("warning", "flow without neighbour", f"{FLOWS}/frame_0004.flo"),
         ("warning", "flow without neighbour", f"{FLOWS}/frame_0005.flo"),
+        ("warning", "flow without neighbour", f"{BACKWARD}/frame_0005.flo"),
+        ("warning", "flow without neighbour", f"{BACKWARD}/frame_0006.flo"),
         ("error", "unreadable", FRAME),
         ("error", "levels", MASK),
         ("error", "mask without picture", f"{MASKS}/frame_0005.png"),
@@ -333,8 +354,8 @@ def test_no_folder(root, name):
 def test_check_prints_a_table_and_says_that_all_is_well(whole, capsys):
     assert main(["data", "check", str(whole)]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["frames", "size", "gaps", "masks", "flows", "video"]
-    assert f"     7       32×48     0      7      6  {TEST}" in table
+    assert table[0].split() == ["frames", "size", "gaps", "masks", "flows", "background", "video"]
+    assert f"     7       32×48     0      7      6         yes  {TEST}" in table
     assert table[-1].endswith("42 frames: 0 errors, 0 warnings")
 
 
@@ -361,6 +382,7 @@ def test_checks_json_is_the_survey(root, capsys):
     assert told["videos"][0] == {
         "path": first.path, "split": first.split, "label": first.label, "frames": first.frames,
         "size": [32, 48], "gaps": [], "masks": 0, "flows": first.flows,
+        "backward": first.backward, "background": True,
     }  # fmt: skip
     assert len(told["videos"]) == len(survey.videos)
 
