@@ -381,7 +381,7 @@ def _annotations(masks: Sequence[Path]) -> Iterator[dict[str, Any]]:
     number = count(1)
     for image, file in enumerate(masks):
         for polygon in outlines(_mask(file)):
-            left, top, right, bottom = *polygon.min(0).tolist(), *polygon.max(0).tolist()
+            (left, top), (right, bottom) = polygon.min(0).tolist(), polygon.max(0).tolist()
             yield {
                 "id": next(number),
                 "image_id": image,

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tccam.cli.processes import launched
 from tccam.data.clip import LabelledClip
 from tccam.data.dataset import FolderConfig, FolderData
 from tccam.errors import TccamError
@@ -128,7 +129,10 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
     )
-    run = fit(config, belt=data, checkpoint_every=_CHECKPOINT)
+    fabric = launched(config.device, config.precision)
+    run = fit(config, belt=data, fabric=fabric, checkpoint_every=_CHECKPOINT)
+    if fabric is not None and not fabric.is_global_zero:
+        return 0
     facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
     if options.json:
         print(json.dumps({**facts, "config": asdict(config)}))

@@ -94,6 +94,8 @@ def test_mp4_is_close_to_what_was_written(lossy, frames):
 
 def test_webm_is_close_to_what_was_written(tmp_path, frames, capfd):
     clip = VideoClip(write_video(tmp_path / "belt.webm", frames, 12.5))
+    codec = int(cv2.VideoCapture(str(clip.path)).get(cv2.CAP_PROP_FOURCC))
+    assert codec.to_bytes(4, "little") == b"VP80"  # which browsers play
     assert (len(clip), clip.promised, clip.fps) == (30, 30, 12.5)
     assert (clip.frames.float() - frames.float()).abs().mean() < 5
     assert capfd.readouterr() == ("", "")  # OpenCV's own words about the codec
