@@ -296,6 +296,7 @@ def write_overlay(
     masks: Sequence[Path],
     fps: float | None = None,
     *,
+    shorter: int | None = None,
     progress: bool = False,
 ) -> Path:
     """Write the video with its masks tinted and outlined.
@@ -305,15 +306,21 @@ def write_overlay(
         clip: the video.
         masks: from :func:`segment_files`.
         fps: frames a second; the clip's own, or 25, when None.
+        shorter: pixels that the shorter side has at most; None for the size of the video.
         progress: whether to show a bar on stderr.
     """
+    scale = min(1.0, shorter / min(clip.size)) if shorter else 1.0
+    height, width = (round(side * scale) for side in clip.size)
+    even = slice(height - height % 2), slice(width - width % 2)  # the codecs want it
 
     def drawn() -> Iterator[Tensor]:
         pairs = zip(clip, masks, strict=True)
         bar = tqdm(pairs, path.name, len(masks), unit="frame", disable=not progress)
         for frame, file in bar:
-            height, width = (side - side % 2 for side in frame.shape[1:])  # the codecs want it
-            yield _drawn(frame, _mask(file))[:, :height, :width]
+            mask = cv2.resize(
+                _mask(file).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+            )
+            yield _drawn(resize_picture(frame, (height, width)), mask > 0)[:, *even]
 
     return write_video(path, drawn(), fps or clip.fps or 25.0)
 

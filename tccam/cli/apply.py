@@ -27,6 +27,7 @@ from tccam.training import Run, load_run
 __all__ = ["add"]
 
 _VIDEOS = (".webm", ".mp4", ".avi")
+_SHORTER = 720  # pixels of overlay.webm, which is for looking: VP8 takes its time
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,9 +37,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="masks for videos",
         description="Find what a sorter would remove, in videos of any length. Cut off, the same "
         "command goes on. With a folder as output: masks as PNG, COCO annotations and the video "
-        "with its masks laid over it, in a folder of its own for each of several videos; with a "
-        "video as output: that video alone. Browsers play .webm; .mp4 is quicker to write. Under "
-        "torchrun the processes share the videos.",
+        "with its masks drawn in, at most 720 pixels high; several videos get a folder each in it. "
+        "With a video as output: that alone, at full size. Browsers play .webm; .mp4 is quicker to "
+        "write. Under torchrun the processes share the videos.",
         epilog="example: tccam segment 1f3a morning.mp4 -o found.webm --threshold 0.4",
     )
     _common(segmenting)
@@ -181,7 +182,8 @@ def _segmented(
         progress=progress,
     )
     if to_video or not overlay.exists() or _made(overlay) < _made(masks[-1]):
-        segmentation.write_overlay(overlay, clip, masks, progress=progress)
+        shorter = None if to_video else _SHORTER
+        segmentation.write_overlay(overlay, clip, masks, shorter=shorter, progress=progress)
     if to_video:
         segmentation.remove_files(folder)
         return {"frames": len(masks), "video": str(overlay)}

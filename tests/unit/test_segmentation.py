@@ -204,6 +204,26 @@ class TestFiles:
                 assert (shown[:, inside].float() - wanted).abs().max() <= 3
         assert inner > 0
 
+    @pytest.mark.parametrize(
+        ("size", "shorter", "wanted"),
+        [((32, 40), None, (32, 40)), ((32, 40), 16, (16, 20)), ((33, 41), 99, (32, 40)),
+         ((128, 65), 21, (40, 20))],
+    )  # fmt: skip
+    def test_the_overlay_has_the_size_that_is_asked_for(self, tmp_path, size, shorter, wanted):
+        """The right half is found; beside its outline, the left half is as it was."""
+        mask = np.zeros(size, np.uint8)
+        mask[:, size[1] // 2 :] = 255
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        still = ArrayClip(torch.full((1, 3, *size), 90, dtype=torch.uint8))
+        path = segmentation.write_overlay(
+            tmp_path / "out.avi", still, [tmp_path / "mask.png"], shorter=shorter
+        )
+        shown = VideoClip(path)[0].int()
+        assert shown.shape[1:] == wanted
+        half = wanted[1] // 2
+        assert (shown[:, :, : half - 3] - 90).abs().max() <= 2
+        assert (shown[0, 3:-3, half + 3 : -3] - 90).min() > 50
+
     def test_annotations_are_coco(self, run, clip, tmp_path):
         masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
         path = segmentation.write_annotations(tmp_path / "annotations.json", clip, masks, "glass")
