@@ -34,6 +34,8 @@ def main() -> None:
         },
         "rows": rows,
     }
+    if RESULTS.is_file():  # what benchmarks.segment has measured stays
+        facts = json.loads(RESULTS.read_text(encoding="utf-8")) | facts
     write_atomic(RESULTS, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     print(f"written to {RESULTS.relative_to(Path.cwd())}", file=sys.stderr)
 

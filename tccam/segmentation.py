@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +26,14 @@ from tccam.data.clip import ArrayClip, Clip
 from tccam.data.dataset import resize_picture
 from tccam.data.flows import stream_flow
 from tccam.data.folder import FolderClip
-from tccam.data.video import write_video
+from tccam.data.video import VideoClip, write_video
 from tccam.errors import TccamError
 from tccam.files import write_atomic
 from tccam.inference import BEFORE, Window, assist, predict
 from tccam.training import Run
 
 __all__ = [
-    "NEIGHBOURS", "Segmented", "frame_scores", "remove_files", "run_lengths", "segment",
+    "NEIGHBOURS", "Segmented", "frame_scores", "outlines", "remove_files", "segment",
     "segment_files", "write_annotations", "write_overlay",
 ]  # fmt: skip
 
@@ -41,6 +41,7 @@ __all__ = [
 NEIGHBOURS = Window(flow="dis")
 
 _ORANGE = (217, 95, 2)  # of illegal objects, as in the book
+_OUTLINE = ((0, 0, 0), (255, 255, 255))  # white between black: visible on objects of any colour
 _STATE = "segment.json"
 
 
@@ -254,7 +255,9 @@ def segment_files(
     stream = iter(clip)
     if sum(1 for _ in islice(stream, done)) < done:
         raise TccamError(f"{folder}: it holds more masks than {clip.name} has frames")
-    with tqdm(desc=clip.name, initial=done, unit="frame", disable=not progress) as bar:
+    # A count of a video's frames would decode them all: the bar believes the container.
+    total = clip.promised or None if isinstance(clip, VideoClip) else len(clip)
+    with tqdm(desc=clip.name, initial=done, total=total, unit="frame", disable=not progress) as bar:
         gaps = [gap - done for gap in _gaps(clip) if gap > done]
         for part in _chunks(run, stream, chunk, background, gaps):
             for here in _of_chunk(run, part, threshold, window, batch):
@@ -290,53 +293,92 @@ def _state(path: Path) -> dict[str, Any]:
         raise TccamError(f"{path}: not a readable state ({error}); empty the folder") from None
 
 
-def write_overlay(path: Path, clip: Clip, masks: Sequence[Path], fps: float | None = None) -> Path:
-    """Write the video with its masks laid over it.
+def write_overlay(
+    path: Path,
+    clip: Clip,
+    masks: Sequence[Path],
+    fps: float | None = None,
+    *,
+    shorter: int | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write the video with its masks tinted and outlined.
 
     Args:
-        path: ending in .mp4 or .avi.
+        path: see :func:`tccam.data.video.write_video`; browsers play .webm.
         clip: the video.
         masks: from :func:`segment_files`.
         fps: frames a second; the clip's own, or 25, when None.
+        shorter: pixels that the shorter side has at most; None for the size of the video.
+        progress: whether to show a bar on stderr.
     """
+    scale = min(1.0, shorter / min(clip.size)) if shorter else 1.0
+    height, width = (round(side * scale) for side in clip.size)
+    even = slice(height - height % 2), slice(width - width % 2)  # the codecs want it
 
     def drawn() -> Iterator[Tensor]:
-        colour = torch.tensor(_ORANGE, dtype=torch.float32)[:, None, None]
-        for frame, file in zip(clip, masks, strict=True):
-            mask = torch.from_numpy(_mask(file))
-            mixed = torch.where(mask, 0.5 * frame.float() + 0.5 * colour, frame.float())
-            height, width = (side - side % 2 for side in frame.shape[1:])  # the codecs want it
-            yield mixed.round().to(torch.uint8)[:, :height, :width]
+        pairs = zip(clip, masks, strict=True)
+        bar = tqdm(pairs, path.name, len(masks), unit="frame", disable=not progress)
+        for frame, file in bar:
+            mask = cv2.resize(
+                _mask(file).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+            )
+            yield _drawn(resize_picture(frame, (height, width)), mask > 0)[:, *even]
 
     return write_video(path, drawn(), fps or clip.fps or 25.0)
 
 
-def write_annotations(path: Path, clip: Clip, masks: Sequence[Path]) -> Path:
-    """Write the masks as COCO annotations: one run-length encoded region a frame.
+def _drawn(frame: Tensor, mask: NDArray[np.bool_]) -> Tensor:
+    """A frame, uint8 (3, H, W), with a mask tinted and outlined."""
+    picture = frame.permute(1, 2, 0).numpy().copy(order="C")
+    picture[mask] = (0.5 * picture[mask] + 0.5 * np.array(_ORANGE)).round()
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(min(mask.shape) / 360))
+    for colour, thickness in zip(_OUTLINE, (3 * width, width), strict=True):
+        cv2.drawContours(picture, contours, -1, colour, thickness)
+    return torch.from_numpy(picture).permute(2, 0, 1)
+
+
+def write_annotations(
+    path: Path, clip: Clip, masks: Sequence[Path], category: str = "illegal"
+) -> Path:
+    """Write the masks as COCO annotations: one polygon for each connected region.
+
+    Every region is an object of its own (``iscrowd`` 0) with one polygon: what pycocotools, CVAT
+    and Label Studio all read. An image is called as the frame's file where the video is a folder
+    of pictures, else ``frame_000123.jpg``, counted from 0: so CVAT names a video's frames, and so
+    does ``ffmpeg -i VIDEO -start_number 0 frame_%06d.jpg``.
 
     Args:
         path: of the JSON file.
         clip: the video.
         masks: from :func:`segment_files`.
+        category: what the objects are called.
     """
     height, width = clip.size
+    names = (file.name for file in clip.files) if isinstance(clip, FolderClip) else _names()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:  # a line at a time: videos are long
             images = (
-                {"id": n, "file_name": mask.name, "height": height, "width": width}
-                for n, mask in enumerate(masks)
+                {"id": n, "file_name": name, "height": height, "width": width}
+                for n, (_, name) in enumerate(zip(masks, names, strict=False))
             )
-            head = {"categories": [{"id": 1, "name": "illegal"}]}
+            head = {"categories": [{"id": 1, "name": category}]}
             file.write(json.dumps(head)[:-1] + ',\n"images": [\n')
             _lines(file, images)
             file.write('],\n"annotations": [\n')
-            _lines(file, filter(None, map(_annotation, range(len(masks)), masks)))
+            _lines(file, _annotations(masks))
             file.write("]}\n")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _names() -> Iterator[str]:
+    """What the frames of a video file are called."""
+    return (f"frame_{number:06d}.jpg" for number in count())
 
 
 def _lines(file: Any, items: Iterable[Any]) -> None:
@@ -345,40 +387,56 @@ def _lines(file: Any, items: Iterable[Any]) -> None:
     file.write("\n")
 
 
-def _annotation(number: int, file: Path) -> dict[str, Any] | None:
-    mask = _mask(file)
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
-        return None
-    left, top = int(columns.min()), int(rows.min())
-    box = [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1]
-    return {
-        "id": number + 1,
-        "image_id": number,
-        "category_id": 1,
-        "iscrowd": 1,  # all illegal objects of the frame in one region
-        "area": len(rows),
-        "bbox": box,
-        "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
-    }
+def _annotations(masks: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    number = count(1)
+    for image, file in enumerate(masks):
+        for polygon in outlines(_mask(file)):
+            (left, top), (right, bottom) = polygon.min(0).tolist(), polygon.max(0).tolist()
+            yield {
+                "id": next(number),
+                "image_id": image,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": int(cv2.contourArea(polygon)),
+                "bbox": [left, top, right - left, bottom - top],
+                "segmentation": [polygon.flatten().tolist()],
+            }
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """A mask as COCO's uncompressed run lengths: column by column, zeros first.
+def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
+    """The connected regions of a mask as polygons along the edges of their pixels.
+
+    Pixel (x, y) covers the square from (x, y) to (x + 1, y + 1), as in COCO: a polygon encloses
+    the pixels of its region and no other. Pixels that touch at a corner are connected. A hole is
+    cut out by a path to its edge and back.
 
     Args:
         mask: (H, W).
 
+    Returns:
+        A region's corners each, int32 (K, 2), x and y.
+
     Example:
-        >>> run_lengths(np.array([[False, True], [True, True]]))
-        [1, 3]
-        >>> run_lengths(np.array([[True], [False]]))
-        [0, 1, 1]
+        >>> outlines(np.array([[False, True, True], [False, False, False]]))[0].tolist()
+        [[1, 0], [1, 1], [3, 1], [3, 0]]
     """
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    lengths: list[int] = np.diff([0, *edges, flat.size]).tolist()
-    return [0] * bool(flat[0]) + lengths
+    # OpenCV's contours run through the centres of pixels. At twice the size these lie a quarter of
+    # a pixel inside the edge, and rounding puts them on it.
+    double = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    contours, hierarchy = cv2.findContours(double, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return []
+    rings: dict[int, NDArray[np.int32]] = {}
+    parents = hierarchy[0, :, 3].tolist()
+    for number in sorted(range(len(contours)), key=parents.__getitem__):  # outer edges (-1) first
+        corners = (contours[number][:, 0] + 1) // 2
+        corners = corners[(corners != np.roll(corners, 1, axis=0)).any(1)]
+        ring, parent = np.concatenate((corners, corners[:1])), parents[number]
+        if parent < 0:
+            rings[number] = ring
+        else:
+            rings[parent] = np.concatenate((rings[parent], ring, rings[parent][:1]))
+    return [ring[:-1] for ring in rings.values()]
 
 
 def _mask(file: Path) -> NDArray[np.bool_]:

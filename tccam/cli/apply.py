@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tccam.cli.common import RUN, Commands, Parser, counted, open_run
+from tccam.cli.common import RUN, Commands, Parser, open_run
 from tccam.errors import TccamError
 
 if TYPE_CHECKING:
@@ -17,23 +19,28 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _CLASSES = ("before", "after", "background")
-_VIDEOS = (".mp4", ".avi")
+_VIDEOS = (".webm", ".mp4", ".avi")
+_SHORTER = 720  # pixels of overlay.webm, which is for looking: VP8 takes its time
 
 
 def add(commands: Commands) -> None:
     """Add both commands."""
     segmenting = commands.add_parser(
         "segment",
-        help="masks for a video",
-        description="Find what a sorter would remove, in a video of any length. Cut off, the same "
+        help="masks for videos",
+        description="Find what a sorter would remove, in videos of any length. Cut off, the same "
         "command goes on. With a folder as output: masks as PNG, COCO annotations and the video "
-        "with its masks laid over it; with a video as output: that video alone.",
-        epilog="example: tccam segment 1f3a morning.mp4 -o found.mp4 --threshold 0.4",
+        "with its masks drawn in, at most 720 pixels high; several videos get a folder each in it. "
+        "With a video as output: that alone, at full size. Browsers play .webm; .mp4 is quicker to "
+        "write. Under torchrun the processes share the videos.",
+        epilog="example: tccam segment 1f3a morning.mp4 -o found.webm --threshold 0.4",
     )
     _common(segmenting)
-    segmenting.add_argument("video", metavar="VIDEO", help="a file, or a folder of pictures")
+    segmenting.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="a file, or a folder of pictures"
+    )
     segmenting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR",
-                            help="a video (.mp4, .avi), or a folder")  # fmt: skip
+                            help="a video (.webm, .mp4, .avi), or a folder")  # fmt: skip
     segmenting.add_argument(
         "--threshold", type=float, default=0.5, metavar="T",
         help="of the normalised map (0.5; tccam evaluate chooses one where masks are known)",
@@ -44,6 +51,9 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     segmenting.add_argument(
         "--chunk", type=int, default=600, metavar="N", help="frames that share a background (600)"
+    )
+    segmenting.add_argument(
+        "--category", default="illegal", metavar="NAME", help="in the annotations (illegal)"
     )
     segmenting.add_argument("--overwrite", action="store_true", help="a video that is there")
     segmenting.set_defaults(command=_segment)
@@ -83,48 +93,110 @@ def _loaded(options: argparse.Namespace, order: str) -> Run:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    output, several = options.output, len(options.videos) > 1
     if not 0 <= options.threshold <= 1:
         raise TccamError(f"--threshold: expected 0 … 1, got {options.threshold}")
-    output = options.output
     to_video = output.suffix.lower() in _VIDEOS
+    if to_video and several:
+        raise TccamError(f"{output}: expected a folder, for {len(options.videos)} videos")
     if not to_video and output.suffix:
         raise TccamError(
             f"{output}: expected a folder, or a name that ends in {' or '.join(_VIDEOS)}"
         )
     if to_video and not output.parent.is_dir():
         raise TccamError(f"{output}: its folder does not exist")
+    places = _places(options.videos, output) if several else {options.videos[0]: output}
+    import torch
+
+    from tccam.cli.processes import launched
+
+    fabric = launched(options.device)
+    if fabric is not None:
+        options.device = fabric.device
+    run, made = _loaded(options, "tccam segment RUN VIDEO"), {}
+    rank, processes = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    for video in options.videos[rank::processes]:
+        try:
+            made[video] = _segmented(run, video, places[video], to_video, options, rank == 0)
+        except (TccamError, OSError) as error:  # the other videos may be whole
+            if not several:
+                raise
+            print(f"tccam: {error}", file=sys.stderr)
+            made[video] = {"error": str(error)}
+    if fabric is not None:
+        parts: list[dict[str, Any]] = [{}] * processes
+        torch.distributed.all_gather_object(parts, made)
+        made = {video: facts for part in parts for video, facts in part.items()}
+    if rank == 0:
+        rows = [{"source": video, **made[video]} for video in options.videos]
+        if options.json:
+            print(json.dumps(rows if several else made[options.videos[0]]))
+        else:
+            keys = ("masks", "video", "annotations")
+            for line in (row[key] for row in rows for key in keys if key in row):
+                print(line)
+    return int(any("error" in facts for facts in made.values()))
+
+
+def _places(videos: Sequence[str], folder: Path) -> dict[str, Path]:
+    """A folder for each of several videos: of its name, without the ending."""
+    found: dict[Path, str] = {}
+    for video in videos:
+        path = Path(os.path.abspath(video))
+        place = folder / (path.name if path.is_dir() else path.stem)
+        if place in found:
+            raise TccamError(
+                f"{video}: its masks and those of {found[place]} would both go to {place}; give "
+                "each a command of its own"
+            )
+        found[place] = video
+    return {video: place for place, video in found.items()}
+
+
+def _segmented(
+    run: Run,
+    video: str,
+    output: Path,
+    to_video: bool,
+    options: argparse.Namespace,
+    progress: bool,
+) -> dict[str, Any]:
+    """Write what is found in one video; how many frames, and what was written."""
     from tccam import segmentation
     from tccam.data.folder import open_clip
     from tccam.inference import Window
 
-    run = _loaded(options, "tccam segment RUN VIDEO")
-    clip = open_clip(options.video)
-    folder = output.with_name(f".{output.name}.masks") if to_video else output / "masks"
-    for path in (output, output / "overlay.mp4"):
-        if path.exists() and path.samefile(options.video):
-            raise TccamError(f"{path}: this is the video itself; choose another name")
+    clip = open_clip(video)
+    overlay = output if to_video else output / "overlay.webm"
+    folder = output.with_name(f".{output.name}.masks") if to_video else output / "png"
+    if overlay.exists() and overlay.samefile(video):
+        raise TccamError(f"{overlay}: this is the video itself; choose another name")
     if to_video and output.exists() and not options.overwrite:
         raise TccamError(f"{output}: it exists; choose another name, or add --overwrite")
     window = None if options.flow == "none" else Window(flow=options.flow)
     masks = segmentation.segment_files(
-        run, clip, folder, options.threshold, window=window, chunk=options.chunk
+        run,
+        clip,
+        folder,
+        options.threshold,
+        window=window,
+        chunk=options.chunk,
+        progress=progress,
     )
-    print(f"{counted(len(masks), 'mask')}; writing the video", file=sys.stderr)
-    made: dict[str, str | int] = {"frames": len(masks)}
+    if to_video or not overlay.exists() or _made(overlay) < _made(masks[-1]):
+        shorter = None if to_video else _SHORTER
+        segmentation.write_overlay(overlay, clip, masks, shorter=shorter, progress=progress)
     if to_video:
-        segmentation.write_overlay(output, clip, masks)
         segmentation.remove_files(folder)
-        files = {"video": str(output)}
-    else:
-        segmentation.write_overlay(output / "overlay.mp4", clip, masks)
-        segmentation.write_annotations(output / "annotations.json", clip, masks)
-        files = {
-            "masks": str(folder),
-            "video": str(output / "overlay.mp4"),
-            "annotations": str(output / "annotations.json"),
-        }
-    print(json.dumps(made | files) if options.json else "\n".join(files.values()))
-    return 0
+        return {"frames": len(masks), "video": str(overlay)}
+    annotations = output / "annotations.json"
+    segmentation.write_annotations(annotations, clip, masks, options.category)
+    files = {"masks": folder, "video": overlay, "annotations": annotations}
+    return {"frames": len(masks), **{name: str(path) for name, path in files.items()}}
+
+
+def _made(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _explain(options: argparse.Namespace) -> int:

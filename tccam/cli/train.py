@@ -158,7 +158,12 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainConfig.preset(
         options.preset, method, options.variant, **{**changes, "data": data.config}
     )
-    run = fit(config, belt=data, checkpoint_every=_CHECKPOINT)
+    from tccam.cli.processes import launched
+
+    fabric = launched(config.device, config.precision)
+    run = fit(config, belt=data, fabric=fabric, checkpoint_every=_CHECKPOINT)
+    if fabric is not None and not fabric.is_global_zero:
+        return 0
     if not options.json:
         steps = counted(config.steps, "step")
         print(f"run {run.key}: {steps} in {run.seconds:.0f} s", flush=True)

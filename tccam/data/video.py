@@ -6,6 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ __all__ = ["VideoClip", "from_bgr", "write_video"]
 
 _log = logging.getLogger(__name__)
 
-_CODECS = {".avi": "FFV1", ".mp4": "mp4v"}
+_CODECS = {".avi": "FFV1", ".mp4": "mp4v", ".webm": "VP80"}
 _WINDOW = 3  # frames that are kept: a triplet slides along a video without going back
 _MAX_FPS = 1000.0  # containers without a frame rate report their time base, e.g. 90 000
 
@@ -100,6 +101,7 @@ class VideoClip(Clip):
 
     Attributes:
         path: of the file.
+        promised: how many frames the container claims to hold; 0 when it does not say.
 
     Raises:
         TccamError: if the file is missing, empty, not a video, or holds no frame.
@@ -127,6 +129,7 @@ class VideoClip(Clip):
         self.size = first.shape[1], first.shape[2]
         fps = decoder.property(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps < _MAX_FPS else 0.0
+        self.promised = max(0, int(decoder.property(cv2.CAP_PROP_FRAME_COUNT)))
         self._length: int | None = None
         self._forget()
 
@@ -169,16 +172,15 @@ class VideoClip(Clip):
 
     def _end(self, decoder: _Decoder) -> None:
         """Note that ``decoder`` has come to the end of the file."""
-        promised = decoder.property(cv2.CAP_PROP_FRAME_COUNT)
-        if self._length is None and promised > decoder.next:
+        if self._length is None and self.promised > decoder.next:
             _log.warning(
                 "%s: its header promises %d frames, %d can be decoded; it may be cut off",
-                self.path, promised, decoder.next,
+                self.path, self.promised, decoder.next,
             )  # fmt: skip
         self._length = decoder.next
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("path", "name", "label", "size", "fps", "_length")
+        kept = ("path", "name", "label", "size", "fps", "promised", "_length")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -187,13 +189,16 @@ class VideoClip(Clip):
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[Tensor], fps: float) -> Path:
-    """Write a stream of frames to a video: ``.avi`` is lossless (FFV1), ``.mp4`` small (MPEG-4).
+    """Write a stream of frames to a video.
+
+    ``.avi`` is lossless (FFV1). ``.mp4`` is small and quickly written (MPEG-4 part 2), but browsers
+    do not play it. ``.webm`` (VP8) plays in every browser, and is several times slower to write.
 
     The file appears under its name when it is complete, or not at all; an older one of that name
     stays until then.
 
     Args:
-        path: of the file, ending in .avi or .mp4.
+        path: of the file, ending in .avi, .mp4 or .webm.
         frames: uint8 (3, H, W) each, or one tensor (T, 3, H, W); RGB; H and W even, since the
             codecs halve the resolution of colour.
         fps: frames per second.
@@ -239,9 +244,10 @@ def _encode(path: Path, codec: str, frames: Iterable[Tensor], fps: float) -> int
             height, width = _frame_size(frame, count, size)
             if writer is None:
                 fourcc = cv2.VideoWriter.fourcc(*codec)
-                writer = cv2.VideoWriter(
-                    os.path.abspath(path), cv2.CAP_FFMPEG, fourcc, fps, (width, height)
-                )
+                with _silent():
+                    writer = cv2.VideoWriter(
+                        os.path.abspath(path), cv2.CAP_FFMPEG, fourcc, fps, (width, height)
+                    )
                 if not writer.isOpened():
                     raise TccamError(f"{path.name}: this OpenCV has no encoder {codec}")
                 size = height, width
@@ -253,6 +259,19 @@ def _encode(path: Path, codec: str, frames: Iterable[Tensor], fps: float) -> int
     if count == 0:
         raise TccamError("frames: expected at least one frame, got none")
     return count
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep C code from writing to stderr: OpenCV calls every codec "not supported" in WebM."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _frame_size(frame: Tensor, number: int, size: tuple[int, int] | None) -> tuple[int, int]:

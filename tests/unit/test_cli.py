@@ -8,20 +8,25 @@ import subprocess
 import sys
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from tccam import flow
 from tccam.cli import apply, build_parser, common, data, main
 from tccam.cli.train import _SUBJECTS, _fitting
-from tccam.data import BeltConfig, tree, write_video
+from tccam.data import BeltConfig, VideoClip, write_video
 from tccam.data.clip import CLASSES
-from tccam.data.dataset import PICTURES, FolderConfig, FolderData
+from tccam.data.dataset import CLASS_FOLDERS, PICTURES, FolderConfig, FolderData
 from tccam.data.recording import write_belt
+from tccam.data.video import from_bgr
 from tccam.errors import TccamError
 from tccam.inference import accuracy, choose_threshold, evaluate
+from tccam.network import CamNet
 from tccam.store import RunStore
 from tccam.training import TrainConfig, load_run
 
@@ -65,6 +70,33 @@ def said(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
+def torchrun(*words):
+    """Two processes, as torchrun starts them."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*launcher, "--nproc-per-node=2", *map(str, words)],
+        check=False, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def several(place, tmp_path):
+    """A video, one that is cut off, and a folder of pictures whose name seems to have an ending."""
+    source = place / "data/test_set/images/before/video_000"
+    frames = [from_bgr(cv2.imread(str(file))) for file in sorted(source.glob("*.png"))]
+    write_video("one.avi", frames, 12)
+    write_video("cut.mp4", frames, 12)
+    whole = (tmp_path / "cut.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    shutil.copytree(source, "video.000")
+    return ["one.avi", "cut.mp4", "video.000"]
+
+
+def pixels(made):
+    """What the masks of a result hold, by name."""
+    return {path.name: path.read_bytes() for path in Path(made["masks"]).glob("*.png")}
+
+
 class TestTrain:
     def test_the_same_command_finds_its_run(self, place, run, capsys):
         found = said(capsys, "train", place / "data", *TRAIN)
@@ -88,6 +120,31 @@ class TestTrain:
             folder.rename(folder.with_name(".bg"))
         found = said(capsys, "train", "two", *TRAIN[:3], "1", "--threads", "1")
         assert found["config"]["num_classes"] == 2
+
+    @pytest.mark.slow
+    def test_two_processes_train_as_one(self, place, tmp_path, monkeypatch, capsys):
+        """Each sees half of the batch; its statistics are frozen: those of a half are others."""
+        words = ["train", str(place / "data"), "--method", "both", "--steps", "4", "--batch", "12"]
+        words += ["--lr", "0.01", "--threads", "1", "--json"]
+        frozen = "CamNet.train = lambda self, mode=True: nn.Module.train(self, False)"
+        (tmp_path / "two.py").write_text(
+            "import sys\nfrom torch import nn\nfrom tccam.cli import main\n"
+            f"from tccam.network import CamNet\n{frozen}\nsys.exit(main({words!r}))\n"
+        )
+        monkeypatch.setenv("TCCAM_RUNS", str(tmp_path / "runs"))
+        done = torchrun("two.py")
+        assert done.returncode == 0, done.stderr
+        two = json.loads(done.stdout)
+        monkeypatch.setattr(CamNet, "train", lambda self, mode=True: nn.Module.train(self, False))
+        one = said(capsys, *words[:-1])
+        assert one["run"] != two["run"]  # with statistics that follow the batch it would be another
+        curves = [
+            {name: torch.tensor(curve) for name, curve in record["terms"].items()}
+            for record in (RunStore(tmp_path / "runs").finished(run["run"]) for run in (one, two))
+        ]
+        assert len(curves[0]["loss"]) == 4
+        for name in curves[0]:
+            torch.testing.assert_close(curves[1][name], curves[0][name], rtol=1e-5, atol=1e-5)
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -204,10 +261,60 @@ class TestSegment:
         made = said(capsys, "segment", run, video, "-o", "out")
         assert made["frames"] == BELT.frames
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-            "annotations.json", "masks", "overlay.mp4"
+            "annotations.json", "overlay.webm", "png"
         ]  # fmt: skip
-        again = said(capsys, "segment", run, video, "-o", "out")
+        assert len(VideoClip(made["video"])) == len(list((tmp_path / "out/png").glob("*.png")))
+        drawn = (tmp_path / "out/overlay.webm").stat().st_mtime_ns
+        again = said(capsys, "segment", run, video, "-o", "out", "--category", "glass")
         assert again == made
+        assert (tmp_path / "out/overlay.webm").stat().st_mtime_ns == drawn  # not once more
+        annotations = json.loads((tmp_path / "out/annotations.json").read_text())
+        assert annotations["categories"][0]["name"] == "glass"
+        assert annotations["images"][3]["file_name"] == sorted(video.glob("*.png"))[3].name
+        shutil.rmtree(tmp_path / "out/png")
+        said(capsys, "segment", run, video, "-o", "out", "--threshold", "0.9")
+        assert (tmp_path / "out/overlay.webm").stat().st_mtime_ns > drawn  # of other masks
+
+    def test_several_videos_get_a_folder_each(self, run, several, capsys, tmp_path):
+        assert main(["segment", run, *several, "-o", "out", "--flow", "none", "--json"]) == 1
+        captured = capsys.readouterr()
+        rows = json.loads(captured.out)
+        assert [row["source"] for row in rows] == several
+        assert [row.get("frames") for row in rows] == [BELT.frames, None, BELT.frames]
+        assert rows[1]["error"] in captured.err
+        assert "cut.mp4: expected a video" in rows[1]["error"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["one", "video.000"]
+        assert main(["segment", run, *several[::2], "-o", "out", "--flow", "none"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 6
+        for row in (rows[0], rows[2]):
+            alone = said(capsys, "segment", run, row["source"], "-o", "alone", "--flow", "none")
+            assert pixels(alone) == pixels(row)
+            shutil.rmtree(tmp_path / "alone")
+
+    @pytest.mark.slow
+    def test_processes_share_the_videos(self, run, several, tmp_path):
+        words = ["segment", run, *several, "-o", "out", "--flow", "none", "--json"]
+        done = torchrun("-m", "tccam.cli", *words)
+        assert done.returncode == 1
+        rows = json.loads(done.stdout)
+        assert [row["source"] for row in rows] == several
+        assert ["error" in row for row in rows] == [False, True, False]
+        assert done.stderr.count("tccam: cut.mp4") == 1  # one of the two has met it
+        assert main([*words[:-1], "-o", "alone"]) == 1
+        for name in ("one", "video.000"):
+            there = {"masks": f"alone/{name}/png"}
+            assert pixels({"masks": f"out/{name}/png"}) == pixels(there) != {}
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["one.avi", "cut.mp4", "-o", "out.webm"], "out.webm: expected a folder, for 2 videos"),
+            (["one.avi", "a/one.mp4", "-o", "out"], "a/one.mp4: its masks and those of one.avi"),
+        ],
+    )
+    def test_several_videos_need_a_folder_each(self, run, capsys, words, message):
+        assert main(["segment", run, *words]) == 1
+        assert message in capsys.readouterr().err
 
     def test_a_video_leaves_nothing_else(self, place, run, capsys, tmp_path):
         video = place / "data/test_set/images/before/video_000"
@@ -341,8 +448,9 @@ class TestWords:
         assert told == ["status 0"] * 3 + ["status 2"] * 9
 
     def test_what_help_offers_is_what_the_library_has(self):
-        assert tree.LABELS["training"] == data._LABELS
+        assert tuple(CLASS_FOLDERS) == data._LABELS
         assert tuple(PICTURES) == data._SPLITS
+        assert flow.METHODS == data._METHODS
         assert apply._CLASSES == CLASSES
 
     @pytest.mark.parametrize("words", [["data", "check", "x"], ["runs"], ["segment", "a", "b"]])

@@ -187,36 +187,100 @@ class TestFiles:
         with pytest.raises(TccamError, match=r"segment\.json: not a readable state"):
             segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
 
-    def test_the_overlay_colours_the_mask_alone(self, run, clip, tmp_path):
+    def test_the_overlay_colours_the_mask_and_its_outline_alone(self, run, clip, tmp_path):
         masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
         video = VideoClip(segmentation.write_overlay(tmp_path / "found.avi", clip, masks))
         assert video.fps == clip.fps
-        mixed = 0
+        inner = 0
         for shown, frame, path in zip(video, clip, masks, strict=True):
-            mask = torch.from_numpy(segmentation._mask(path))
-            assert (shown[:, ~mask].int() - frame[:, ~mask].int()).abs().max() <= 2  # the codec
-            mixed += int(mask.sum())
-            if mask.any():
-                wanted = (frame[:, mask].float() + torch.tensor([[217.0], [95], [2]])) / 2
-                assert (shown[:, mask].float() - wanted).abs().max() <= 3
-        assert mixed > 0
+            mask = segmentation._mask(path).astype(np.uint8)
+            kernel = np.ones((7, 7), np.uint8)
+            outside = torch.from_numpy(cv2.dilate(mask, kernel) == 0)
+            inside = torch.from_numpy(cv2.erode(mask, kernel, borderValue=0) == 1)
+            assert (shown[:, outside].int() - frame[:, outside].int()).abs().max() <= 2  # the codec
+            inner += int(inside.sum())
+            if inside.any():
+                wanted = (frame[:, inside].float() + torch.tensor([[217.0], [95], [2]])) / 2
+                assert (shown[:, inside].float() - wanted).abs().max() <= 3
+        assert inner > 0
+
+    @pytest.mark.parametrize(
+        ("size", "shorter", "wanted"),
+        [((32, 40), None, (32, 40)), ((32, 40), 16, (16, 20)), ((33, 41), 99, (32, 40)),
+         ((128, 65), 21, (40, 20))],
+    )  # fmt: skip
+    def test_the_overlay_has_the_size_that_is_asked_for(self, tmp_path, size, shorter, wanted):
+        """The right half is found; beside its outline, the left half is as it was."""
+        mask = np.zeros(size, np.uint8)
+        mask[:, size[1] // 2 :] = 255
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        still = ArrayClip(torch.full((1, 3, *size), 90, dtype=torch.uint8))
+        path = segmentation.write_overlay(
+            tmp_path / "out.avi", still, [tmp_path / "mask.png"], shorter=shorter
+        )
+        shown = VideoClip(path)[0].int()
+        assert shown.shape[1:] == wanted
+        half = wanted[1] // 2
+        assert (shown[:, :, : half - 3] - 90).abs().max() <= 2
+        assert (shown[0, 3:-3, half + 3 : -3] - 90).min() > 50
 
     def test_annotations_are_coco(self, run, clip, tmp_path):
         masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
-        path = segmentation.write_annotations(tmp_path / "annotations.json", clip, masks)
+        path = segmentation.write_annotations(tmp_path / "annotations.json", clip, masks, "glass")
         made = json.loads(path.read_text())
-        assert [image["id"] for image in made["images"]] == list(range(len(clip)))
+        assert made["images"] == [
+            {"id": n, "file_name": f"frame_{n:06d}.jpg", "height": 32, "width": 40}
+            for n in range(len(clip))
+        ]
+        assert made["categories"] == [{"id": 1, "name": "glass"}]
+        found = made["annotations"]
+        assert [one["id"] for one in found] == list(range(1, len(found) + 1))
+        assert {one["iscrowd"] for one in found} == {0}
+        regions = 0
+        for image, file in enumerate(masks):
+            mask, together = segmentation._mask(file), np.zeros(clip.size, int)
+            regions += cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
+            for one in (one for one in found if one["image_id"] == image):
+                region = filled(one["segmentation"][0], mask.shape)
+                rows, columns = region.nonzero()
+                left, top, width, height = one["bbox"]
+                assert one["area"] == region.sum()
+                assert (left, top) == (columns.min(), rows.min())
+                assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
+                together += region
+            assert together.tolist() == mask.tolist()
+        assert len(found) == regions > 0
+
+    def test_annotations_of_a_folder_name_its_files(self, run, clip, tmp_path):
+        (tmp_path / "frames").mkdir()
+        for number, frame in zip([7, 8, 12], clip, strict=False):
+            pixels = np.ascontiguousarray(frame.permute(1, 2, 0).numpy()[..., ::-1])
+            cv2.imwrite(str(tmp_path / f"frames/cam_{number:04d}.png"), pixels)
+        folder = FolderClip(tmp_path / "frames")
+        masks = segment_files(run, folder, tmp_path / "masks", 0.4, progress=False)
+        path = segmentation.write_annotations(tmp_path / "annotations.json", folder, masks)
+        made = json.loads(path.read_text())
+        names = [image["file_name"] for image in made["images"]]
+        assert names == ["cam_0007.png", "cam_0008.png", "cam_0012.png"]
         assert made["categories"] == [{"id": 1, "name": "illegal"}]
-        assert made["annotations"]
-        for found in made["annotations"]:
-            mask = segmentation._mask(masks[found["image_id"]])
-            left, top, width, height = found["bbox"]
-            assert (
-                found["area"] == mask.sum() == mask[top : top + height, left : left + width].sum()
-            )
-            assert decoded(found["segmentation"]["counts"], mask.shape).tolist() == mask.tolist()
-        empty = {n for n, m in enumerate(masks) if not segmentation._mask(m).any()}
-        assert {a["image_id"] for a in made["annotations"]} == set(range(len(clip))) - empty
+
+    def test_the_bar_knows_how_far_it_is(self, run, clip, tmp_path, monkeypatch, capsys):
+        video = VideoClip(write_video(tmp_path / "one.avi", clip.frames, 12))
+        monkeypatch.setattr(VideoClip, "__len__", None)  # it would decode the whole file
+        segment_files(run, video, tmp_path / "masks", 0.4)
+        assert "20/20 [" in capsys.readouterr().err
+
+
+def test_the_outline_is_seen_on_any_colour():
+    """A mask of the very colour of its object, on a belt of that colour too."""
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    for colour in ((217, 95, 2), (255, 255, 255), (0, 0, 0)):
+        frame = torch.tensor(colour, dtype=torch.uint8)[:, None, None].repeat(1, 40, 40)
+        kept = frame.clone()
+        edge = segmentation._drawn(frame, mask)[:, 20, 8:13].float().mean(0)
+        assert edge.max() - edge.min() > 200
+        assert torch.equal(frame, kept)
 
 
 def test_a_peak_lands_where_the_cell_looks():
@@ -236,18 +300,38 @@ def test_a_peak_lands_where_the_cell_looks():
     assert float((weights.sum(0) * torch.arange(80)).sum()) == pytest.approx(24.5, abs=0.1)
 
 
-def decoded(counts, shape):
-    """Run lengths to a mask, the long way round."""
-    values = [bool(number % 2) for number, length in enumerate(counts) for _ in range(length)]
-    return np.array(values).reshape(shape[::-1]).T
+def filled(polygon, shape):
+    """The pixels whose centre a polygon encloses: a ray to the left crosses it an odd number of
+    times.
+    """
+    corners = np.array(polygon, float).reshape(-1, 2)
+    x, y = np.arange(shape[1]) + 0.5, np.arange(shape[0])[:, None] + 0.5
+    inside = np.zeros(shape, bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 != y1:
+            inside ^= ((y0 > y) != (y1 > y)) & (x > x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return inside
 
 
-@given(arrays.arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
-def test_run_lengths_give_the_mask_back(mask):
-    counts = segmentation.run_lengths(mask)
-    assert sum(counts) == mask.size
-    assert all(counts[1:])
-    assert decoded(counts, mask.shape).tolist() == mask.tolist()
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_outlines_enclose_the_mask_and_nothing_else(mask):
+    found = segmentation.outlines(mask)
+    assert len(found) == cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
+    together = np.zeros(mask.shape, int)
+    for polygon in found:
+        region = filled(polygon, mask.shape)
+        assert cv2.connectedComponents(region.astype(np.uint8))[0] == 2
+        assert cv2.contourArea(polygon) == region.sum()
+        together += region
+    assert together.tolist() == mask.tolist()
+
+
+def test_a_hole_is_cut_out():
+    mask = np.ones((4, 5), bool)
+    mask[1:3, 2:4] = False
+    (ring,) = segmentation.outlines(mask)
+    path = [[0, 0], [0, 4], [5, 4], [5, 0], [0, 0], [2, 1], [4, 1], [4, 3], [2, 3], [2, 1]]
+    assert ring.tolist() == path
 
 
 def test_flow_that_is_not_kept_is_the_flow_that_is(tmp_path):

@@ -92,6 +92,15 @@ def test_mp4_is_close_to_what_was_written(lossy, frames):
     ).abs().max() < 20
 
 
+def test_webm_is_close_to_what_was_written(tmp_path, frames, capfd):
+    clip = VideoClip(write_video(tmp_path / "belt.webm", frames, 12.5))
+    codec = int(cv2.VideoCapture(str(clip.path)).get(cv2.CAP_PROP_FOURCC))
+    assert codec.to_bytes(4, "little") == b"VP80"  # which browsers play
+    assert (len(clip), clip.promised, clip.fps) == (30, 30, 12.5)
+    assert (clip.frames.float() - frames.float()).abs().mean() < 5
+    assert capfd.readouterr() == ("", "")  # OpenCV's own words about the codec
+
+
 def test_frames_agree_with_opencv(lossy):
     capture = cv2.VideoCapture(str(lossy))
     for frame in VideoClip(lossy):
@@ -364,7 +373,7 @@ GOOD = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
 @pytest.mark.parametrize(
     ("name", "content", "fps", "message"),
     [
-        ("a.gif", GOOD, 10, r"a\.gif: expected a name that ends in one of \('\.avi', '\.mp4'\)"),
+        ("a.gif", GOOD, 10, r"a\.gif: expected a name that ends in one of \('\.avi', '\.mp4', "),
         ("none/a.avi", GOOD, 10, r"none.a\.avi: its folder does not exist"),
         ("a.avi", GOOD, 0, "fps: expected more than 0"),
         ("a.avi", GOOD, float("nan"), "fps: .* got nan"),
