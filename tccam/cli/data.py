@@ -93,7 +93,7 @@ def add(commands: Commands, choices: bool) -> None:
     flow.add_argument("--jobs", type=int, metavar="N", help="pairs of frames at a time (all cores)")
 
     static = _verb(verbs, "background", _background, "write what each camera sees without objects",
-                   "tccam data background sorting --only 'bg/*' --from empty.mp4")  # fmt: skip
+                   "tccam data background sorting --only 'bg/after*' --from empty.mp4")  # fmt: skip
     static.add_argument(
         "--from",
         type=Path,
@@ -103,7 +103,10 @@ def add(commands: Commands, choices: bool) -> None:
         "(each video's own median)",
     )
     static.add_argument(
-        "--only", default="*", metavar="PATTERN", help="videos to write one for, as 'bg/*' (all)"
+        "--only",
+        default="*",
+        metavar="PATTERN",
+        help="videos to write one for, those of one camera (all)",
     )
     for verb, folder in ((flow, "flows"), (static, "backgrounds")):
         verb.add_argument("folder", metavar="DIR")

@@ -167,7 +167,8 @@ def write_backgrounds(
     Args:
         root: the data folder, in the layout of :class:`~tccam.data.dataset.FolderData`.
         splits: of :data:`~tccam.data.dataset.PICTURES`; those that are not there are passed over.
-        only: which videos, a pattern of the shell for ``<class folder>/<video>``, such as "bg/*".
+        only: which videos, a pattern of the shell for ``<class folder>/<video>``, such as
+            "bg/after*". With a ``source``, all of them should be of its camera.
         source: of all their backgrounds: a picture of the empty belt, or a video file or folder of
             pictures whose median to take; it is resized to the pictures of each video. None takes
             each video's own median.

@@ -548,7 +548,7 @@ def test_bad_presets(arguments: dict[str, Any], message: str) -> None:
         ({"method": "temporl"}, "TrainConfig.method"),
         ({"level": "cam"}, "TrainConfig.level"),
         ({"reduction": "sum"}, "TrainConfig.reduction"),
-        ({"flow": "flownet"}, "TrainConfig.flow: expected one of exact, zero, shuffled, farneback"),
+        ({"flow": "flownet"}, "TrainConfig.flow: expected one of exact, files, zero, shuffled"),
         ({"previous": "forward"}, "TrainConfig.previous"),
         ({"fusion": "min"}, "TrainConfig.fusion"),
         ({"normalized": "none"}, "TrainConfig.normalized"),
