@@ -94,10 +94,12 @@ class TestOnnx:
         assert [output.name for output in known.get_outputs()] == ["logits", "maps"]
 
     def test_a_size_can_be_fixed(self, small, tmp_path):
-        export.save(small, tmp_path / "fixed.onnx", size=(32, 40))
+        export.save(small, tmp_path / "fixed.onnx", size=(32, 40), frames=True)
         fixed = session(tmp_path / "fixed.onnx")
-        assert fixed.get_inputs()[0].shape == ["batch", 3, 32, 40]
-        expect(fixed.run(None, {"images": pictures(4).numpy()}), small.network, pictures(4))
+        shapes = {value.name: value.shape for value in fixed.get_inputs()}
+        assert shapes == {"frames": ["batch", 3, 32, 40], "background": [3, 32, 40]}
+        found = fixed.run(None, {"frames": FRAMES.numpy(), "background": EMPTY.numpy()})
+        expect(found, small.network, background.clean(FRAMES, EMPTY, "divide"))
 
     def test_it_can_take_frames(self, small, tmp_path):
         export.save(small, tmp_path / "frames.onnx", frames=True)
