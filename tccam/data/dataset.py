@@ -265,8 +265,8 @@ class LabelledFolder(LabelledClip):
             target: index of the frame that the vectors point into.
 
         Returns:
-            float32 (2, H, W), (u, v) in pixels. 10¹⁰ where it is unknown: in the file, where the
-            inversion finds nothing, and everywhere if frames are missing between the two.
+            float32 (2, H, W), (u, v) in pixels. 10¹⁰ where it is unknown, be it in the file, where
+            the inversion finds nothing, or everywhere if frames are missing between the two.
 
         Raises:
             TccamError: if the two are no neighbours, or a file is missing, cannot be read, or has

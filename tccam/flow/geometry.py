@@ -233,9 +233,9 @@ def invert(flow: Tensor) -> tuple[Tensor, Tensor]:
         flow: float (2, H, W) or (B, 2, H, W), from frame a to frame b, in pixels.
 
     Returns:
-        The flow from b to a, the same shape, and bool (H, W) or (B, H, W), where it is known: where
-        at least half a vector has arrived. Nothing arrives where b shows what a hides or does not
-        show; the flow is 0 there.
+        The flow from b to a, the same shape, and bool (H, W) or (B, H, W), where it is known, which
+        is where at least half a vector has arrived. Nothing arrives where b shows what a hides or
+        does not show; the flow is 0 there.
 
     Raises:
         TccamError: if ``flow`` has another shape or dtype.
