@@ -27,7 +27,7 @@ from tccam.training import Run, load_run
 __all__ = ["add"]
 
 _VIDEOS = (".webm", ".mp4", ".avi")
-_SHORTER = 720  # pixels of overlay.webm, which is for looking: VP8 takes its time
+_SHORTER = 540  # pixels of overlay.webm, which is for looking: VP8 takes its time
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="masks for videos",
         description="Find what a sorter would remove, in videos of any length. Cut off, the same "
         "command goes on. With a folder as output: masks as PNG, COCO annotations and the video "
-        "with its masks drawn in, at most 720 pixels high; several videos get a folder each in it. "
+        "with its masks drawn in, at most 540 pixels high; several videos get a folder each in it. "
         "With a video as output: that alone, at full size. Browsers play .webm; .mp4 is quicker to "
         "write. Under torchrun the processes share the videos.",
         epilog="example: tccam segment 1f3a morning.mp4 -o found.webm --threshold 0.4",
