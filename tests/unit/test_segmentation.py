@@ -222,7 +222,7 @@ class TestFiles:
         assert shown.shape[1:] == wanted
         half = wanted[1] // 2
         assert (shown[:, :, : half - 3] - 90).abs().max() <= 2
-        assert (shown[0, 3:-3, half + 4 : -3] - 90).min() > 50
+        assert (shown[0, 3:-3, half + 4 : -3] - 90).min() > 50  # an odd width: half a column
 
     def test_annotations_are_coco(self, run, clip, tmp_path):
         masks = segment_files(run, clip, tmp_path / "masks", 0.4, progress=False)
