@@ -554,7 +554,7 @@ def test_the_command_says_what_it_made(video, tmp_path, capsys):
     assert FolderClip(place).size == (16, 20)
     with pytest.raises(SystemExit):
         main([*command, "--size", "large"])
-    assert "argument --size: invalid" in capsys.readouterr().err
+    assert "argument --size: expected" in capsys.readouterr().err
 
 
 # The belt
