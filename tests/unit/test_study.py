@@ -473,7 +473,7 @@ class TestCommand:
     def tiny(self, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TCCAM_RUNS", str(whole / "runs"))
         monkeypatch.setenv("TCCAM_FLOWS", str(whole / "flows"))
-        monkeypatch.setattr("tccam.cli.study.STUDIES", {"tiny": TINY})
+        monkeypatch.setattr("tccam.study.STUDIES", {"tiny": TINY})
 
     def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["study", "list"]) == 0
@@ -501,8 +501,8 @@ class TestCommand:
         assert main(["study", "show", "tiny", "--results", str(tmp_path)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("tccam: name: no study 'tiny' is recorded")
-        with pytest.raises(SystemExit):
-            main(["study", "run", "nothing"])
+        assert main(["study", "run", "nothing"]) == 1
+        assert "NAME: expected one of tiny; got 'nothing'" in capsys.readouterr().err
 
     def test_interrupted(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -510,7 +510,7 @@ class TestCommand:
         def cut(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tccam.cli.study.run", cut)
+        monkeypatch.setattr("tccam.study.run", cut)
         assert main(["study", "run", "tiny"]) == 130
         assert "goes on where the last part was saved" in capsys.readouterr().err
 
