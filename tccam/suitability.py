@@ -182,7 +182,8 @@ def _pairs(
 ) -> tuple[Tensor, Tensor]:
     """Frames (N, 3, H, W) at the size of the network, and the frame after each."""
     places = {round(k * (length - 2) / (samples - 1)) for k in range(samples)}
-    now, following = [], []
+    now: list[Tensor] = []
+    following: list[Tensor] = []
     bar = tqdm(islice(clip, length), clip.name, length, unit="frame", disable=not progress)
     for number, frame in enumerate(bar):
         wanted = [pictures for pictures, place in ((now, number), (following, number - 1))
