@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -279,5 +280,5 @@ def _content(root: Path) -> str:
             if hidden or file.suffix.lower() not in SUFFIXES or not file.is_file():
                 continue
             facts, place = file.stat(), file.relative_to(root).as_posix()
-            digest.update(f"{place}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{place}\0{facts.st_size}\0{facts.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]
