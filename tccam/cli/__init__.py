@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from tccam.cli import apply, data, study, train
 from tccam.errors import TccamError
 
 __all__ = ["main"]
@@ -23,19 +23,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status, which is 0, or 1 when something is wrong (one line on stderr says what), or
         130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file may have a name that is no text
+            stream.reconfigure(errors="backslashreplace")
     try:
+        options = _parser().parse_args(arguments)
         status = int(options.command(options))
         sys.stdout.flush()
         return status
-    except TccamError as error:
-        print(f"tccam: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # whoever reads, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk, a missing permission, a folder where a file belongs
-        print(f"tccam: {error}", file=sys.stderr)
+    # An OSError is a full disk, a missing permission, a folder where a file belongs.
+    except (TccamError, OSError) as error:
+        print("tccam:", " ".join(str(error).split("\n")), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # Here, since they take seconds to import: Ctrl-C may come as early as that.
+    from tccam.cli import apply, data, study, train  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(
         prog="tccam", description="Temporal-consistent class activation maps."
     )
