@@ -135,6 +135,10 @@ def class_activation_map(features: Tensor, weight: Tensor) -> Tensor:
             f"features, weight: expected (B, K, h, w) and (C, K), "
             f"got {tuple(features.shape)} and {tuple(weight.shape)}"
         )
+    if not features.is_floating_point() or features.dtype != weight.dtype:
+        raise TccamError(
+            f"features, weight: expected one float type, got {features.dtype} and {weight.dtype}"
+        )
     return torch.einsum("bkhw,ck->bchw", features, weight)
 
 

@@ -1,8 +1,9 @@
 """The error that bad input gets."""
 
 from collections.abc import Mapping, Sequence
+from typing import get_args, get_type_hints
 
-__all__ = ["TccamError", "check_choices", "check_limits"]
+__all__ = ["TccamError", "check_choices", "check_limits", "check_types"]
 
 
 class TccamError(ValueError):
@@ -27,6 +28,25 @@ def check_limits(config: object, limits: Mapping[str, tuple[float, float]]) -> N
             raise TccamError(f"{name}: expected {low} … {high}, got {value!r}")
         if isinstance(getattr(kind, field), int) and not isinstance(value, int):
             raise TccamError(f"{name}: expected a whole number, got {value!r}")
+
+
+def check_types(config: object) -> None:
+    """Refuse what is no text, no truth value or no whole number where a configuration asks for it.
+
+    Numbers within limits are the business of :func:`check_limits`.
+
+    Args:
+        config: a dataclass.
+
+    Raises:
+        TccamError: names the field, what was expected and what was found.
+    """
+    for field, hint in get_type_hints(type(config)).items():
+        value, kinds = getattr(config, field), get_args(hint) or (hint,)
+        # Exactly: to Python, True is a whole number.
+        if hint in (bool, str, str | None, int | None) and type(value) not in kinds:
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise TccamError(f"{type(config).__name__}.{field}: expected {expected}, got {value!r}")
 
 
 def check_choices(config: object, choices: Mapping[str, Sequence[str]]) -> None:

@@ -649,9 +649,10 @@ def paired_difference(
         >>> print(paired.difference, "wins:", paired.wins)
         0.05 ± 0.03 (n = 3) wins: 3
     """
-    if len(a) != len(b):
-        raise TccamError(f"b: expected as many seeds as a, {len(a)}, got {len(b)}")
-    difference = torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(b, dtype=torch.float64)
+    x, y = (torch.as_tensor(values, dtype=torch.float64) for values in (a, b))
+    if x.shape != y.shape:
+        raise TccamError(f"b: expected as many seeds as a, {(*x.shape,)}, got {(*y.shape,)}")
+    difference = x - y
     return Paired(interval(difference, level), int((difference > 0).sum()))
 
 

@@ -125,7 +125,7 @@ class CamNet(nn.Module):
         if output_stride not in strides:
             raise TccamError(
                 f"output_stride: {backbone} supports {', '.join(map(str, sorted(strides)))}; "
-                f"got {output_stride}"
+                f"got {output_stride!r}"
             )
         self.backbone = backbone
         self.num_classes = num_classes

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -25,10 +26,10 @@ from tccam.background import clean, median_background
 from tccam.data.clip import ArrayClip, Clip
 from tccam.data.dataset import resize_picture
 from tccam.data.flows import stream_flow
-from tccam.data.folder import FolderClip
+from tccam.data.folder import FolderClip, read_picture
 from tccam.data.video import VideoClip, write_video
 from tccam.errors import TccamError
-from tccam.files import write_atomic
+from tccam.files import read_state, write_atomic
 from tccam.inference import BEFORE, Window, assist, predict
 from tccam.training import Run
 
@@ -245,16 +246,16 @@ def segment_files(
                 "choose another folder, or remove this one"
             )
         done = found["done"]
-        background = safetensors.torch.load_file(kept)["background"] if done else None
+        background = _kept(kept) if done else None
     elif folder.is_dir() and any(folder.iterdir()):
         raise TccamError(f"{folder}: expected an empty folder, or masks of this video")
     folder.mkdir(parents=True, exist_ok=True)
     if not done:
         write_atomic(state, json.dumps({"settings": settings, "done": 0}).encode())
-    paths = [folder / f"frame_{number:06d}.png" for number in range(done)]
     stream = iter(clip)
     if sum(1 for _ in islice(stream, done)) < done:
         raise TccamError(f"{folder}: it holds more masks than {clip.name} has frames")
+    paths = [folder / f"frame_{number:06d}.png" for number in range(done)]
     # A count of a video's frames would decode them all: the bar believes the container.
     total = clip.promised or None if isinstance(clip, VideoClip) else len(clip)
     with tqdm(desc=clip.name, initial=done, total=total, unit="frame", disable=not progress) as bar:
@@ -288,9 +289,20 @@ def _origin(clip: Clip) -> list[Any]:
 def _state(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {"settings": dict(found["settings"]), "done": int(found["done"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        settings, done = dict(found["settings"]), found["done"]
+        if not isinstance(done, int) or not 0 <= done <= sys.maxsize:
+            raise ValueError(f"{done!r} masks")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise TccamError(f"{path}: not a readable state ({error}); empty the folder") from None
+    return {"settings": settings, "done": done}
+
+
+def _kept(path: Path) -> Tensor:
+    """The background of the last chunk that is done."""
+    background = read_state(path).get("background")
+    if background is None:
+        raise TccamError(f"{path}: not a readable state (no background); empty the folder")
+    return background
 
 
 def write_overlay(
@@ -440,10 +452,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
 
 
 def _mask(file: Path) -> NDArray[np.bool_]:
-    pixels = cv2.imread(os.fspath(file), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise TccamError(f"{file}: expected a mask, found nothing that can be read")
-    return np.asarray(pixels) > 127
+    return read_picture(file)[0].numpy() > 127
 
 
 def remove_files(folder: Path) -> None:

@@ -163,7 +163,7 @@ class RunStore:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise TccamError(f"{path}: not a readable run record ({error}); delete it") from error
         if not isinstance(record, dict):
             raise TccamError(f"{path}: expected a JSON object; delete it")

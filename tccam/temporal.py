@@ -95,6 +95,7 @@ def fuse(neighbours: Sequence[Tensor], valids: Sequence[Tensor], mode: Fusion = 
         raise TccamError(f"mode: expected 'max' or 'mean', got {mode!r}")
     if len(neighbours) == 0 or len(neighbours) != len(valids):
         raise TccamError(f"valids: expected {len(neighbours)} (at least one), got {len(valids)}")
+    _check_maps(neighbours)
     expected = (neighbours[0].shape[0], 1, *neighbours[0].shape[2:])
     for maps, valid in zip(neighbours, valids, strict=True):
         right = maps.shape == neighbours[0].shape and valid.shape == expected
@@ -167,6 +168,7 @@ def temporal_loss(
     """
     if normalized not in ("fused", "each"):
         raise TccamError(f"normalized: expected 'fused' or 'each', got {normalized!r}")
+    _check_maps(neighbours)
     activate = cam.normalize if normalized == "each" else F.relu
     warped, valids = align(
         [activate(maps) for maps in neighbours], flows, visible, half_cell_shift=half_cell_shift
@@ -219,3 +221,11 @@ def aggregate(
     warped, valids = align([F.relu(maps) for maps in neighbours], flows, visible)
     everywhere = torch.ones_like(valids[0])
     return fuse([F.relu(centre), *warped], [everywhere, *valids], mode)
+
+
+def _check_maps(neighbours: Sequence[Tensor]) -> None:
+    for maps in neighbours:
+        if maps.ndim < 3 or not maps.is_floating_point():
+            raise TccamError(
+                f"neighbours: expected float (B, C, h, w), got {maps.dtype} {tuple(maps.shape)}"
+            )

@@ -6,13 +6,13 @@ come at once. Only ``tccam train`` has its options from the library, and looks t
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from tccam.cli import apply, completion, data, export, runs, study, train
-from tccam.cli.common import Parser
 from tccam.errors import TccamError
 
 __all__ = ["build_parser", "main"]
@@ -29,19 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file may have a name that is no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = build_parser(words[0] if words else "").parse_args(words)
         status = int(options.command(options))
         sys.stdout.flush()
         return status
-    except TccamError as error:
-        print(f"tccam: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # whoever reads, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk, a missing permission, a folder where a file belongs
-        print(f"tccam: {error}", file=sys.stderr)
+    # An OSError is a full disk, a missing permission, a folder where a file belongs.
+    except (TccamError, OSError) as error:
+        print("tccam:", " ".join(str(error).split("\n")), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -51,13 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser(command: str | None = None) -> Parser:
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands.
 
     Args:
         command: the one that will be asked for; None for a parser that knows every option and
             choice of all of them, which takes the imports of all.
     """
+    # Here, since they take a while to import: Ctrl-C may come as early as that.
+    from tccam.cli import apply, completion, data, export, runs, study, train
+    from tccam.cli.common import Parser
+
     parser = Parser(prog="tccam", description="Temporal-consistent class activation maps.")
     parser.add_argument("--version", action="version", version=f"tccam {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -152,7 +152,7 @@ def _train(options: argparse.Namespace) -> int:
     height, width = wanted
     data = FolderData(FolderConfig(options.folder, height, width, damaged))
     changes = _for_folders(changes, data.train)
-    if "jitter" in changes:
+    if isinstance(changes.get("jitter"), list):
         changes["jitter"] = tuple(changes["jitter"])
     method = changes.pop("method", _FOLDERS["method"])
     config = TrainConfig.preset(
@@ -209,7 +209,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TccamError(f"{path}: cannot be read ({error}); expected TOML, or JSON") from error
     values = values.get("config", values) if isinstance(values, Mapping) else None
     if not isinstance(values, Mapping):

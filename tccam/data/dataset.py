@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -436,5 +437,6 @@ def _stamp(files: Iterable[Path], root: Path) -> str:
         if any(part.startswith(".") for part in place.parts) or not file.is_file():
             continue
         facts = file.stat()
-        digest.update(f"{place.as_posix()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        stamp = f"{place.as_posix()}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
+        digest.update(os.fsencode(stamp))
     return digest.hexdigest()[:16]

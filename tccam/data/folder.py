@@ -6,14 +6,16 @@ import logging
 import os
 import re
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from tccam.data.clip import Clip
-from tccam.data.video import VideoClip, from_bgr
+from tccam.data.video import LARGEST, VideoClip, from_bgr
 from tccam.errors import TccamError
 
 __all__ = ["FolderClip", "numbered", "open_clip", "read_picture"]
@@ -33,7 +35,8 @@ def read_picture(path: str | os.PathLike[str]) -> Tensor:
         path: of a .jpg or .png file.
 
     Raises:
-        TccamError: if the file is missing, empty, cut off or not a picture.
+        TccamError: if the file is missing, empty, cut off, not a picture, or of more than 67
+            million pixels.
     """
     try:
         content = Path(path).read_bytes()
@@ -44,12 +47,29 @@ def read_picture(path: str | os.PathLike[str]) -> Tensor:
     jpeg = content.startswith(b"\xff\xd8")
     cut_off = jpeg and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     picture = None
-    if content and not cut_off:
+    if not cut_off and _bounded(path, content):
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         found = "one that is cut off" if cut_off else f"{len(content)} bytes that are none"
         raise TccamError(f"{path}: expected a picture, found {found}")
     return from_bgr(picture)
+
+
+def _bounded(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Whether this is a picture, by its header, and one of a size that memory can hold."""
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            width, height = picture.size
+    except Image.DecompressionBombError as error:  # before memory is taken for what it promises
+        raise TccamError(f"{path}: expected a smaller picture ({error})") from None
+    except Exception:  # a damaged header raises whatever its bytes lead to
+        return False
+    if width * height > LARGEST:
+        raise TccamError(
+            f"{path}: expected a picture of at most {LARGEST} pixels, its header promises "
+            f"{height}×{width}"
+        )
+    return True
 
 
 class FolderClip(Clip):

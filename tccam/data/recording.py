@@ -534,10 +534,11 @@ def _record(path: Path) -> dict[str, Any] | None:
     """What a folder was made from, or None if it is not there or not ours."""
     try:
         known = json.loads(Path(path, RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    expected = {"origin", "frames", "counted"}
-    return known if isinstance(known, dict) and expected <= known.keys() else None
+    kinds = {"origin": dict, "frames": int, "counted": int}
+    right = isinstance(known, dict) and all(isinstance(known.get(k), t) for k, t in kinds.items())
+    return known if right else None
 
 
 def _agree(path: Path, known: dict[str, Any], origin: dict[str, Any]) -> None:
@@ -558,7 +559,7 @@ def _sha256(clip: VideoClip | FolderClip) -> str:
     try:
         for path in files:
             if isinstance(clip, FolderClip):
-                digest.update(path.name.encode() + b"\0")
+                digest.update(os.fsencode(path.name) + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:

@@ -20,12 +20,14 @@ from torch import Tensor
 from tccam.data.clip import Clip
 from tccam.errors import TccamError
 
-__all__ = ["VideoClip", "from_bgr", "write_video"]
+__all__ = ["LARGEST", "VideoClip", "from_bgr", "write_video"]
 
 _log = logging.getLogger(__name__)
 
 _CODECS = {".avi": "FFV1", ".mp4": "mp4v", ".webm": "VP80"}
 _WINDOW = 3  # frames that are kept: a triplet slides along a video without going back
+#: Pixels of a picture or frame at most: 200 MB.
+LARGEST = 2**26
 _MAX_FPS = 1000.0  # containers without a frame rate report their time base, e.g. 90 000
 
 
@@ -41,6 +43,16 @@ def from_bgr(picture: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
 
 
+def _place(path: Path) -> str:
+    """An absolute path, since FFmpeg takes "a:b.mp4" for a protocol named a."""
+    place = os.path.abspath(path)
+    try:
+        place.encode()
+    except UnicodeEncodeError:  # OpenCV would crash
+        raise TccamError(f"{path}: expected a path of UTF-8 text; rename it") from None
+    return place
+
+
 class _Decoder:
     """Reads a file forwards and knows which frame comes next.
 
@@ -49,15 +61,22 @@ class _Decoder:
     """
 
     def __init__(self, path: Path) -> None:
-        # An absolute path, since FFmpeg takes "a:b.mp4" for a protocol named a.
         options = [cv2.CAP_PROP_N_THREADS, 1]
-        self._capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, options)
+        self._capture = cv2.VideoCapture(_place(path), cv2.CAP_FFMPEG, options)
         codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
         # FFmpeg draws text files as pictures of a terminal.
         if not self._capture.isOpened() or codec.to_bytes(4, "little") == b"ansi":
             raise TccamError(
                 f"{path}: expected a video that FFmpeg can read (mp4, avi, gif, …); this is none, "
                 "or it is cut off before its index"
+            )
+        width, height = (
+            self.property(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if width * height > LARGEST:  # before memory is taken for what a damaged header promises
+            raise TccamError(
+                f"{path}: expected frames of at most {LARGEST} pixels, its header promises "
+                f"{height:.0f}×{width:.0f}"
             )
         self.next = 0
         self.process = os.getpid()
@@ -89,8 +108,7 @@ class VideoClip(Clip):
 
     ``len(clip)`` counts what can be decoded, once, when it is first asked for. The container's own
     count is often wrong; where it promises more, the file was probably cut off, and a warning is
-    logged. The frames before the cut are good. A GIF promises nothing: of one that was cut off, the
-    last frame may be damaged.
+    logged. The frames before the cut are good, but for the last one. A GIF promises nothing.
 
     A pickle holds the path and no pixels, and a forked process opens the file anew: a clip can go
     to the workers of a :class:`torch.utils.data.DataLoader`.
@@ -246,7 +264,7 @@ def _encode(path: Path, codec: str, frames: Iterable[Tensor], fps: float) -> int
                 fourcc = cv2.VideoWriter.fourcc(*codec)
                 with _silent():
                     writer = cv2.VideoWriter(
-                        os.path.abspath(path), cv2.CAP_FFMPEG, fourcc, fps, (width, height)
+                        _place(path), cv2.CAP_FFMPEG, fourcc, fps, (width, height)
                     )
                 if not writer.isOpened():
                     raise TccamError(f"{path.name}: this OpenCV has no encoder {codec}")

@@ -62,6 +62,8 @@ def resize(
     if min(size) < 1 or (stride is not None and stride < 1):
         raise TccamError(f"size, stride: expected at least 1, got {size}, {stride}")
     height, width = flow.shape[-2:]
+    if min(height, width) < 1:
+        raise TccamError(f"flow: expected at least one pixel, got {tuple(flow.shape)}")
     if stride is not None:
         if size != (-(-height // stride), -(-width // stride)):
             raise TccamError(

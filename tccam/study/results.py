@@ -96,10 +96,10 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
             facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             rows = _rows(path)
             points = _rows(curves) if curves.is_file() else []
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, csv.Error, RecursionError) as error:
             raise TccamError(f"{path}: not a readable study ({error})") from error
-        if not isinstance(facts, dict):
-            raise TccamError(f"{path}: expected its story in a .json beside it")
+        if not _whole(facts, rows):
+            raise TccamError(f"{path}: expected its story, axes and pairs, in a .json beside it")
         return {**facts, "rows": rows, "curves": points}
     known = sorted(
         {
@@ -110,6 +110,21 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
         }
     )
     raise TccamError(f"name: no study {name!r} is recorded; there are {', '.join(known) or 'none'}")
+
+
+def _whole(facts: Any, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a story has what :func:`compare` asks of it."""
+    if not isinstance(facts, dict):
+        return False
+    axes, pairs = facts.get("axes"), facts.get("pairs")
+    return (
+        isinstance(axes, dict)
+        and isinstance(pairs, dict)
+        and all(axis in list(rows[0]) for axis in (*axes, "arm", "seed"))
+        and all(
+            isinstance(p, list) and [type(arm) for arm in p] == [str] * 2 for p in pairs.values()
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -151,7 +166,7 @@ def compare(
         For every value of the axes and every comparison whose arms were run there.
 
     Raises:
-        TccamError: if there is no such column.
+        TccamError: if there is no such column, or it has other than numbers.
     """
     rows = recorded["rows"]
     if score not in rows[0]:
@@ -160,7 +175,10 @@ def compare(
     table: dict[tuple[Any, ...], dict[str, dict[int, float]]] = {}
     for row in rows:
         place = table.setdefault(tuple(row[axis] for axis in axes), {})
-        place.setdefault(row["arm"], {})[int(row["seed"])] = float(row[score])
+        try:
+            place.setdefault(row["arm"], {})[int(row["seed"])] = float(row[score])
+        except (ValueError, OverflowError) as error:
+            raise TccamError(f"{score}: not a number for each seed ({error})") from None
     found = []
     for labels, arms in table.items():
         for name, (arm, control) in (recorded["pairs"] if pairs is None else pairs).items():

@@ -10,7 +10,7 @@ from tccam import background, flow
 from tccam.consistency import Reduction
 from tccam.data.belt import BeltConfig
 from tccam.data.dataset import FolderConfig
-from tccam.errors import TccamError, check_choices, check_limits
+from tccam.errors import TccamError, check_choices, check_limits, check_types
 from tccam.puzzle import Level
 from tccam.temporal import Fusion, Normalized
 
@@ -235,18 +235,19 @@ class TrainConfig:
             "precision": get_args(Precision),
         }  # fmt: skip
         check_choices(self, choices)
-        if self.num_classes not in (2, 3):
-            raise TccamError(f"TrainConfig.num_classes: expected 2 or 3, got {self.num_classes}")
+        check_types(self)
         whole = float("inf")
         limits: dict[str, tuple[float, float]] = {
-            "steps": (1, 10**9), "window": (3, 10**6), "accumulate": (1, 10**6), "lr": (0, whole),
+            "num_classes": (2, 3), "steps": (1, 10**9), "window": (3, 10**6),
+            "accumulate": (1, 10**6), "lr": (0, whole),
             "momentum": (0, 1), "weight_decay": (0, 1), "warmup": (0, 10**9), "power": (0, 100),
             "clip_norm": (0, whole), "alpha": (0, whole), "beta": (0, whole), "gamma": (0, whole),
             "ramp": (0, 1), "pieces": (1, 10**6), "validate_every": (0, 10**9), "seed": (0, 2**40),
             "threads": (1, 4096), "batch": (1, 10**6),
         }  # fmt: skip
         check_limits(self, limits)
-        if len(self.jitter) != 4 or not all(0 <= share <= 1 for share in self.jitter):
+        shares = self.jitter if isinstance(self.jitter, tuple) else ()
+        if len(shares) != 4 or not all(type(s) in (int, float) and 0 <= s <= 1 for s in shares):
             raise TccamError(
                 "TrainConfig.jitter: expected brightness, contrast, saturation and hue, each "
                 f"0 … 1; got {self.jitter!r}"

@@ -124,7 +124,7 @@ def fit(
         raise TccamError("belt: its configuration is not the run's config.data")
     if checkpoint_every < 1:
         raise TccamError(f"checkpoint_every: expected at least 1 step, got {checkpoint_every}")
-    fabric = fabric or Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    fabric = fabric or _fabric(config)
     parts = config.accumulate * fabric.world_size
     if config.batch % (config.num_classes * config.centres * parts):
         raise TccamError(
@@ -229,6 +229,17 @@ def run_key(config: TrainConfig, fabric: Fabric | None = None) -> str:
         device=fabric.device.type if fabric and fabric.device.type != "cpu" else None,
         processes=fabric.world_size if fabric and fabric.world_size > 1 else None,
     )
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    """One process on the device of the configuration."""
+    try:
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    except (ValueError, RuntimeError, ImportError) as error:
+        found = textwrap.shorten(str(error), 200)
+        raise TccamError(
+            f"TrainConfig.device: {config.device!r} cannot be used ({found})"
+        ) from None
 
 
 class _Training:
@@ -422,6 +433,15 @@ class _Training:
         saved = self.store.load(self.key, "checkpoint")
         if saved is None:
             return
+        try:
+            self._take(saved)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            path = self.store.root / self.key / "checkpoint.safetensors"
+            found = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+            raise TccamError(f"{path}: no checkpoint of this run ({found}); delete it") from None
+
+    def _take(self, saved: Mapping[str, Tensor]) -> None:
+        """Bring everything to a checkpoint."""
         self.network.load_state_dict(_under("network.", saved))
         device = self.fabric.device
         if self.optimizer.defaults["momentum"]:
