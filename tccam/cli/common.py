@@ -13,10 +13,14 @@ from tccam.errors import TccamError
 if TYPE_CHECKING:
     from tccam.training import Run
 
-__all__ = ["RUN", "Commands", "Parser", "counted", "open_run", "size"]
+__all__ = ["RUN", "SHORT", "TILES", "Commands", "Parser", "counted", "open_run", "size"]
 
 #: What the help says about RUN.
 RUN = "its name, the first digits, or its folder (see: tccam runs)"
+#: Preset → pixels of a picture's shorter side, and what its sides are multiples of, so that 2×2
+#: tiles of whole cells divide them.
+SHORT = {"fast": 128, "full": 512}
+TILES = {"fast": 32, "full": 64}
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 

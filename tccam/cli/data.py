@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tccam.cli.common import Commands, Parser, counted, size
+from tccam.cli.common import SHORT, TILES, Commands, Parser, counted, size
 from tccam.errors import TccamError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["add"]
 
 _LABELS = ("before", "after", "bg")
 _SPLITS = ("training", "validation", "test")
+_STRIDES = {"fast": 4, "full": 32}  # of the networks of the presets
 _METHODS = ("farneback", "dis", "raft_small", "raft_large")
 
 # A belt to try the commands with: seconds to write, megabytes to keep.
@@ -44,6 +45,8 @@ def add(commands: Commands, choices: bool) -> None:
                   "tccam data check ws2 --quick")  # fmt: skip
     check.add_argument("folder", metavar="DIR")
     check.add_argument("--quick", action="store_true", help="names and headers alone")
+
+    _add_examine(verbs)
 
     importing = _verb(verbs, "import", _import, "add videos to a data folder",
                       "tccam data import before/*.mp4 --to sorting --label before --fps 5 "
@@ -137,6 +140,41 @@ def add(commands: Commands, choices: bool) -> None:
     )
 
 
+def _add_examine(verbs: Commands) -> None:
+    """The verb that says whether a recording will do."""
+    examining = _verb(
+        verbs,
+        "examine",
+        _examine,
+        "nine checks of a recording, before anything is trained; status 1 if one is bad",
+        "tccam data examine morning.mp4 --preset full",
+    )
+    option = examining.add_argument
+    option("video", metavar="VIDEO", help="a video file, or a folder of pictures")
+    option("--preset", choices=SHORT, default="fast", help="of the training to come (fast)")
+    option(
+        "--size",
+        type=size,
+        metavar="N",
+        help="of the pictures: pixels of the shorter side, or HxW (fast: 128; full: 512)",
+    )
+    option(
+        "--output-stride",
+        type=int,
+        metavar="N",
+        help="pixels per cell of the maps (fast: 4; full: 32)",
+    )
+    option("--pieces", type=int, default=4, metavar="N", help="tiles of a picture (4)")
+    option("--flow", choices=("dis", "farneback"), default="dis", help="(dis)")
+    option(
+        "--frames",
+        type=int,
+        default=600,
+        metavar="N",
+        help="of the first frames, that share one background (600)",
+    )
+
+
 def _verb(
     verbs: Commands,
     name: str,
@@ -190,6 +228,33 @@ def _show(survey: Survey) -> None:
     print(f"{counted(len(survey.videos), 'video')}, {counted(frames, 'frame')}: "
           f"{counted(len(survey.errors), 'error')}, "
           f"{counted(len(survey.warnings), 'warning')}")  # fmt: skip
+
+
+def _examine(options: argparse.Namespace) -> int:
+    from tccam.data import open_clip
+    from tccam.data.dataset import fitting_size
+    from tccam.suitability import examine
+
+    clip = open_clip(options.video)
+    wanted = options.size or SHORT[options.preset]
+    checks = examine(
+        clip,
+        size=fitting_size(clip.size, wanted, TILES[options.preset])
+        if isinstance(wanted, int)
+        else wanted,
+        stride=_STRIDES[options.preset] if options.output_stride is None else options.output_stride,
+        pieces=options.pieces,
+        frames=options.frames,
+        method=options.flow,
+    )
+    if options.json:
+        print(json.dumps({"video": clip.name, "checks": [asdict(c) for c in checks]}, indent=1))
+    else:
+        for check in checks:
+            print(f"{check.verdict:<10}{check.name:<8}{check.found}")
+            if check.advice:
+                print(f"{'':<18}→ {check.advice}")
+    return 1 if any(check.verdict == "bad" for check in checks) else 0
 
 
 def _import(options: argparse.Namespace) -> int:

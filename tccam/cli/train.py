@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from tccam.cli.common import RUN, Commands, counted, open_run, size
+from tccam.cli.common import RUN, SHORT, TILES, Commands, counted, open_run, size
 from tccam.errors import TccamError
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_CELLS = {"fast": 32, "full": 64}  # pixels: sides that 2×2 tiles of whole cells divide
 _CHECKPOINT = 20  # steps: what Ctrl-C loses at most
-_SHORT = {"fast": 128, "full": 512}  # the shorter side of a picture
 #: The settings of :class:`tccam.training.TrainConfig` by what they are about.
 _SUBJECTS = {
     "network": ("backbone", "weights", "standardize", "output_stride", "num_classes"),
@@ -61,7 +59,7 @@ def add(commands: Commands, settings: bool) -> None:
         epilog="example: tccam train belt/ --method both --preset fast --steps 400",
     )
     training.add_argument("folder", metavar="DIR")
-    training.add_argument("--preset", choices=_SHORT, default="fast", help="to start from (fast)")
+    training.add_argument("--preset", choices=SHORT, default="fast", help="to start from (fast)")
     training.add_argument("--variant", choices=("fixed", "faithful"), default="fixed")
     training.add_argument("--size", type=size, metavar="N",
                           help="of the pictures: pixels of the shorter side, or HxW "
@@ -139,16 +137,16 @@ def _plain(text: str) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from tccam.data.dataset import FolderConfig, FolderData
+    from tccam.data.dataset import FolderConfig, FolderData, fitting_size
     from tccam.training import TrainConfig, fit
 
     known = {f.name for f in fields(TrainConfig)}
     changes = _from_file(options.config) | {k: v for k, v in vars(options).items() if k in known}
     damaged = "skip" if options.skip_damaged else "refuse"
-    wanted = options.size or _SHORT[options.preset]
+    wanted = options.size or SHORT[options.preset]
     if isinstance(wanted, int):
         first = FolderData(FolderConfig(options.folder, damaged=damaged)).train[0]
-        wanted = _fitting(first.size, wanted, _CELLS[options.preset])
+        wanted = fitting_size(first.size, wanted, TILES[options.preset])
     height, width = wanted
     data = FolderData(FolderConfig(options.folder, height, width, damaged))
     changes = _for_folders(changes, data.train)
@@ -230,13 +228,6 @@ def _for_folders(changes: Mapping[str, Any], clips: Iterable[LabelledClip]) -> d
             print("no folder bg: two classes, without the empty belt", file=sys.stderr)
         fitting.setdefault("num_classes", 2)
     return fitting
-
-
-def _fitting(native: tuple[int, int], short: int, cell: int) -> tuple[int, int]:
-    """A size with about the picture's proportions, whose sides are multiples of ``cell``."""
-    scale = min(1.0, short / min(native))
-    height, width = (max(cell, round(side * scale / cell) * cell) for side in native)
-    return height, width
 
 
 def _evaluate(options: argparse.Namespace) -> int:

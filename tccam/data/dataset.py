@@ -25,7 +25,8 @@ from tccam.errors import TccamError, check_choices, check_limits
 
 __all__ = [
     "BACKGROUNDS", "CLASS_FOLDERS", "FLOWS", "FLOWS_BACKWARD", "MASKS", "PICTURES", "DataSet",
-    "FolderConfig", "FolderData", "LabelledFolder", "flow_content", "open_data", "resize_picture",
+    "FolderConfig", "FolderData", "LabelledFolder", "fitting_size", "flow_content", "open_data",
+    "resize_picture",
 ]  # fmt: skip
 
 _WHITE = 128  # of a mask's levels
@@ -375,6 +376,27 @@ class LabelledFolder(LabelledClip):
 def open_data(config: BeltConfig | FolderConfig) -> DataSet:
     """The data set of a configuration."""
     return SyntheticBelt(config) if isinstance(config, BeltConfig) else FolderData(config)
+
+
+def fitting_size(native: tuple[int, int], shorter: int, multiple: int = 32) -> tuple[int, int]:
+    """A size for the network with about the proportions of a picture.
+
+    Args:
+        native: height and width of the picture.
+        shorter: pixels of the shorter side, about; the picture is not enlarged to reach it.
+        multiple: what both sides are multiples of. Tiles and cells have to divide them: 8 × the
+            output stride serves 4 tiles.
+
+    Returns:
+        Height and width.
+
+    Example:
+        >>> fitting_size((1080, 1920), 128)
+        (128, 224)
+    """
+    scale = min(1.0, shorter / min(native))
+    height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in native)
+    return height, width
 
 
 def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,16 +18,17 @@ from torch import nn
 
 from tccam import flow
 from tccam.cli import apply, build_parser, common, data, main
-from tccam.cli.train import _SUBJECTS, _fitting
-from tccam.data import BeltConfig, VideoClip, write_video
+from tccam.cli.train import _SUBJECTS
+from tccam.data import BeltConfig, SyntheticBelt, VideoClip, write_video
 from tccam.data.clip import CLASSES
-from tccam.data.dataset import CLASS_FOLDERS, PICTURES, FolderConfig, FolderData
+from tccam.data.dataset import CLASS_FOLDERS, PICTURES, FolderConfig, FolderData, fitting_size
 from tccam.data.recording import write_belt
-from tccam.data.video import from_bgr
+from tccam.data.video import _Decoder, from_bgr
 from tccam.errors import TccamError
 from tccam.inference import accuracy, choose_threshold, evaluate
 from tccam.network import CamNet
 from tccam.store import RunStore
+from tccam.suitability import examine
 from tccam.training import TrainConfig, load_run
 
 BELT = BeltConfig(height=32, width=64, frames=24, train=2, validation=1, test=1, lead_in=8)
@@ -362,7 +363,44 @@ class TestExplain:
     ],
 )
 def test_a_size_fits_the_tiles_and_keeps_the_proportions(native, short, cell, size):
-    assert _fitting(native, short, cell) == size
+    assert fitting_size(native, short, cell) == size
+
+
+@pytest.fixture(scope="module")
+def belt(tmp_path_factory):
+    """A recording that passes every check."""
+    clip = SyntheticBelt(BeltConfig(train=1, validation=0, test=0)).train[0]
+    return write_video(tmp_path_factory.mktemp("tape") / "belt.avi", iter(clip), fps=25)
+
+
+class TestExamine:
+    def test_it_says_what_the_library_finds(self, belt, capsys):
+        clip = VideoClip(belt)
+        found = said(capsys, "data", "examine", belt, "--size", "96x128")
+        checks = examine(clip, size=(96, 128), progress=False)
+        assert found == {"video": clip.name, "checks": [asdict(check) for check in checks]}
+
+    def test_a_bad_recording_is_told_with_advice_and_a_status(self, tmp_path, capsys):
+        grey = torch.full((20, 3, 32, 64), 90, dtype=torch.uint8)
+        write_video(tmp_path / "grey.avi", iter(grey), fps=25)
+        assert main(["data", "examine", str(tmp_path / "grey.avi")]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("good      static") for line in lines)
+        worst = next(n for n, line in enumerate(lines) if line.startswith("bad       view"))
+        assert "→ record more frames a second" in lines[worst + 1]
+
+    def test_a_long_video_is_not_decoded_to_its_end(self, belt, capsys, monkeypatch):
+        monkeypatch.setattr(VideoClip, "__len__", lambda self: pytest.fail("decoded"))
+        monkeypatch.setattr(_Decoder, "skip", lambda self: pytest.fail("decoded"))
+        main(["data", "examine", str(belt), "--frames", "16"])
+        assert "16/16" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("preset", ["fast", "full"])
+    def test_it_examines_for_the_network_of_the_preset(self, preset):
+        config = TrainConfig.preset(preset, "both")
+        network = CamNet(config.backbone, output_stride=config.output_stride)
+        assert data._STRIDES[preset] == network.output_stride
+        assert config.pieces == 4
 
 
 class TestExport:
