@@ -22,7 +22,6 @@ import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from tccam.errors import TccamError
 
@@ -478,6 +477,8 @@ def max_box_acc(
     _expect_scores(scores, masks)
     if not iou or not all(0 < level <= 1 for level in iou):
         raise TccamError(f"iou: expected levels in (0, 1], got {tuple(iou)}")
+    from torchvision.ops import box_iou  # noqa: PLC0415 - it takes seconds
+
     grid = _ascending(thresholds).to(scores)
     rows = []
     for frame, mask in zip(scores, masks, strict=True):

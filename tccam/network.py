@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
 
 from tccam.errors import TccamError
 from tccam.files import download_state, read_state
@@ -116,7 +115,7 @@ class CamNet(nn.Module):
         for name, count in (("num_classes", num_classes), ("in_channels", in_channels)):
             if count < 1:
                 raise TccamError(f"{name}: expected at least 1, got {count}")
-        if backbone not in backbones():
+        if backbone != "small" and backbone not in backbones():
             raise TccamError(
                 f"backbone: expected one of {', '.join(backbones())}; got {backbone!r}"
             )
@@ -212,6 +211,8 @@ def backbones() -> tuple[str, ...]:
         >>> backbones()[:3]
         ('small', 'resnet101', 'resnet152')
     """
+    from torchvision import models  # noqa: PLC0415 - it takes seconds
+
     families = ["resnet*", "resnext*", "wide_resnet*"]
     return ("small", *models.list_models(module=models, include=families))
 
@@ -257,7 +258,9 @@ def _resnet(backbone: str, output_stride: int, in_channels: int) -> tuple[nn.Mod
 
     The stages keep their names, so that torchvision's state dicts fit.
     """
-    resnet = models.get_model(backbone, weights=None)
+    from torchvision.models import get_model  # noqa: PLC0415 - it takes seconds
+
+    resnet = get_model(backbone, weights=None)
     channels: int = resnet.fc.in_features
     layers = OrderedDict(resnet.named_children())
     del layers["avgpool"], layers["fc"]
@@ -287,7 +290,9 @@ def _dilate(stage: nn.Module, dilation: int) -> int:
 
 def _download(backbone: str, name: str) -> dict[str, Tensor]:
     """The state dict of named torchvision weights, from its cache or from the network."""
-    published = {} if backbone == "small" else models.get_model_weights(backbone).__members__
+    from torchvision.models import get_model_weights  # noqa: PLC0415 - it takes seconds
+
+    published = {} if backbone == "small" else get_model_weights(backbone).__members__
     if name not in published:
         names = ", ".join((*published, *(f"a {suffix} file" for suffix in _STATE_SUFFIXES)))
         raise TccamError(f"weights: {backbone} takes {names}; got {name!r}")

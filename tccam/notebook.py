@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
-import torchvision
 
 from tccam.errors import TccamError
 from tccam.metrics import Interval
@@ -149,7 +148,7 @@ def versions() -> None:
         "python": platform.python_version(),
         "tccam": version("tccam"),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "opencv": cv2.__version__,
         "device": device,
     }

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
-import torchvision
 from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor
@@ -90,7 +90,7 @@ def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
     Returns:
         A hash of these, of the library's sources and of the versions of PyTorch and torchvision.
     """
-    facts = [asdict(config), sources_hash(), torch.__version__, torchvision.__version__]
+    facts = [asdict(config), sources_hash(), torch.__version__, version("torchvision")]
     facts.append({name: value for name, value in surroundings.items() if value is not None})
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -41,8 +41,6 @@ from typing import Any
 import nbformat
 from normalise import Json, dumps, normalise, traces
 
-from tccam.store import sources_hash
-
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 STATUS = ROOT / "book" / "status.json"
@@ -236,6 +234,8 @@ def _stores_of_their_own(folder: Path) -> Iterator[None]:
 
 def _store_is_cold() -> bool:
     """Whether the run store has no run that the present library trained."""
+    from tccam.store import sources_hash  # noqa: PLC0415 - PyTorch is slow, no child needs it
+
     records = Path(os.environ["TCCAM_RUNS"]).glob("*/run.json")
     return not any(f'"sources": "{sources_hash()}"' in record.read_text() for record in records)
 

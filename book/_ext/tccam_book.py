@@ -3,6 +3,7 @@
 ``{tccam-api}`` lists the library's modules floor by floor, so that a new one appears by itself;
 ``{tccam-status}`` shows ``book/status.json``, which ``make notebooks`` writes, and
 ``{tccam-benchmarks}`` shows ``results/benchmarks.json``, which ``make bench`` writes.
+``{tccam-segmenting}`` what ``python -m benchmarks.segment`` keeps there.
 ``{tccam-claims}`` shows ``book/claims.yml`` beside the numbers that it is held against. What
 ``make html`` has fetched into ``book/_static/vendor`` replaces the addresses of content delivery
 networks.
@@ -113,6 +114,30 @@ class Benchmarks(SphinxDirective):
             + ", ".join(f"{name} {version}" for name, version in versions.items())
         )
         return _parsed(self, f"{table}\n{rates}\n{where}.")
+
+
+class Segmenting(SphinxDirective):
+    """What ``tccam segment`` takes for videos of several lengths."""
+
+    def run(self) -> list[nodes.Node]:
+        """One table, and where and when it was measured."""
+        self.env.note_dependency(str(BENCHMARKS))
+        found = json.loads(BENCHMARKS.read_text()).get("segment") if BENCHMARKS.is_file() else None
+        if not found:
+            return [nodes.paragraph(text="It has not been measured yet.")]
+        table = "| video | frames | peak memory | frames a second |\n|---|---|---|---|\n"
+        for row in found["rows"]:
+            table += (
+                f"| {row['minutes']:g} min | {row['frames']} | {row['peak_mib']:.0f} MiB "
+                f"| {row['frames_per_second']:.1f} |\n"
+            )
+        machine = found["machine"]
+        where = (
+            f"Measured on {found['date']}: {machine['cores']} cores, {machine['cpu']}, "
+            f"{machine['system']}, {machine['gpu'] or 'no GPU'}; "
+            f"PyTorch {found['provenance']['torch']}"
+        )
+        return _parsed(self, f"{table}\n{where}.")
 
 
 class Claims(SphinxDirective):
@@ -265,6 +290,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("tccam-api", Api)
     app.add_directive("tccam-status", Status)
     app.add_directive("tccam-benchmarks", Benchmarks)
+    app.add_directive("tccam-segmenting", Segmenting)
     app.add_directive("tccam-claims", Claims)
     app.connect("config-inited", use_vendored)
     app.connect("config-inited", without_thebe)

@@ -20,7 +20,7 @@ __all__ = ["add"]
 
 _CLASSES = ("before", "after", "background")
 _VIDEOS = (".webm", ".mp4", ".avi")
-_SHORTER = 540  # pixels of overlay.webm, which is for looking: VP8 takes its time
+_SHORTER = 360  # pixels of overlay.webm, which is for looking: VP8 takes its time
 
 
 def add(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         help="masks for videos",
         description="Find what a sorter would remove, in videos of any length. Cut off, the same "
         "command goes on. With a folder as output: masks as PNG, COCO annotations and the video "
-        "with its masks drawn in, at most 540 pixels high; several videos get a folder each in it. "
+        "with its masks drawn in, at most 360 pixels high; several videos get a folder each in it. "
         "With a video as output: that alone, at full size. Browsers play .webm; .mp4 is quicker to "
         "write. Under torchrun the processes share the videos.",
         epilog="example: tccam segment 1f3a morning.mp4 -o found.webm --threshold 0.4",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,6 @@ import cv2
 import numpy as np
 import safetensors.torch
 import torch
-import torchvision
 from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
@@ -347,7 +347,7 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
         if method.startswith("raft"):
             facts |= {"weights": optical.weights_name(method, settings.weights)}
             facts |= {"device": torch.device(settings.device).type}
-            facts |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+            facts |= {"torch": torch.__version__, "torchvision": version("torchvision")}
         if settings.assisted and isinstance(clip, LabelledFolder) and clip.backdrop.is_file():
             return _named(facts, chain(clip, [clip.background]))
     else:

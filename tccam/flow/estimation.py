@@ -31,7 +31,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.models import get_model, get_model_weights
 from tqdm import tqdm
 
 from tccam.background import clean
@@ -234,7 +233,11 @@ def weights_name(method: str, weights: str | Path | None) -> str | None:
     _check_method(method, weights)
     if weights is not None:
         return hashlib.sha256(existing(Path(weights)).read_bytes()).hexdigest()
-    return str(get_model_weights(method).DEFAULT) if method.startswith("raft") else None
+    if not method.startswith("raft"):
+        return None
+    from torchvision.models import get_model_weights  # noqa: PLC0415 - it takes seconds
+
+    return str(get_model_weights(method).DEFAULT)
 
 
 def _picture(frames: Tensor, background: Tensor | None) -> Tensor:
@@ -324,6 +327,8 @@ def _solver(
 
 
 def _raft(method: str, weights: str | Path | None, device: str | torch.device) -> _Solver:
+    from torchvision.models import get_model, get_model_weights  # noqa: PLC0415 - it takes seconds
+
     network = get_model(method, weights=None)
     if weights is not None:
         state = read_state(Path(weights))

@@ -223,8 +223,9 @@ _GAITS = Study(
         },
         "stride": {"16": {"output_stride": 16}},
     },
+    swapped=True,
     base=TrainConfig(
-        data=BeltConfig.mixed(glint=0.9, test=12), method="temporal", steps=240, batch=9, threads=1
+        data=BeltConfig.mixed(test=12), method="temporal", steps=240, batch=9, threads=1
     ),
 )
 
