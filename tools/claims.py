@@ -27,7 +27,6 @@ from check_notebooks import MARKERS
 __all__ = [
     "GROUPS",
     "LEDGER",
-    "TO_COME",
     "VERDICTS",
     "Claim",
     "Entry",
@@ -47,7 +46,6 @@ VERDICTS = {
     "not supported": "Nothing that it predicts holds.",
     "depends": "Some of it holds; the claim says on what it depends.",
     "not testable": "It cannot be tested here, whatever we do.",
-    "not yet tested": "It can be tested, and has not been.",
 }
 
 
@@ -69,8 +67,6 @@ GROUPS = {
     "questions": Group("Open questions", 3),
     "facts": Group("Basics", 3),
 }
-#: Chapters that claims may wait for, and what they are about. Nobody waits for one that is there.
-TO_COME = {"your-own-video": "your own video"}
 SCORES = {
     "iou_argmax": "IoU by argmax",
     "iou_threshold": "IoU at the threshold",
@@ -279,12 +275,6 @@ class Entry:
     claim: Claim
     evidence: list[tuple[Study | Glued | Printed, Measured]]
 
-    @property
-    def waits_for(self) -> str:
-        """The chapter to come that `why` names, or nothing."""
-        match = re.match(r"([\w-]+):", self.claim.why or "")
-        return match[1] if match else ""
-
 
 class Records:
     """What was measured: the chapters and the recorded studies of a checkout, each read once."""
@@ -396,7 +386,7 @@ def check(path: Path = LEDGER, root: Path = ROOT) -> tuple[list[Entry], list[Fin
             continue
         evidence, wrong = _look_up(claim, records)
         entries.append(Entry(claim, evidence))
-        wrong += _fields(entries[-1], root)
+        wrong += _fields(entries[-1])
         if not wrong:
             wrong += _verdict(entries[-1])
         findings += [Finding(name, sentence) for sentence in wrong]
@@ -435,7 +425,7 @@ def _made(kind: type, raw: Any) -> Any:
     return kind(**raw)
 
 
-def _fields(entry: Entry, root: Path) -> list[str]:
+def _fields(entry: Entry) -> list[str]:
     """What is wrong with a claim's fields."""
     claim, wrong = entry.claim, []
     if claim.group not in GROUPS:
@@ -443,7 +433,7 @@ def _fields(entry: Entry, root: Path) -> list[str]:
     if claim.verdict not in VERDICTS:
         wrong.append(f"there is no verdict {claim.verdict!r}; there are {', '.join(VERDICTS)}")
         return wrong
-    tested = not claim.verdict.startswith("not test") and claim.verdict != "not yet tested"
+    tested = claim.verdict != "not testable"
     if tested != bool(claim.evidence):
         wrong.append(f"{claim.verdict!r} {'needs' if tested else 'has no'} evidence")
     for name, value, due in (
@@ -455,10 +445,6 @@ def _fields(entry: Entry, root: Path) -> list[str]:
     for name in ("on", "why", "note"):
         if match := re.search(r"\d+\.\d+", getattr(claim, name) or ""):
             wrong.append(f"{name}: nobody checks the number {match[0]} there: make it evidence")
-    if entry.waits_for and entry.waits_for not in TO_COME:
-        wrong.append(f"why: no chapter {entry.waits_for!r} is to come; {', '.join(TO_COME)} are")
-    elif entry.waits_for and (root / "notebooks" / f"{entry.waits_for}.ipynb").is_file():
-        wrong.append(f"why: it waits for the chapter {entry.waits_for}, which is there")
     return wrong
 
 

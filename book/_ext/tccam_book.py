@@ -42,7 +42,6 @@ MARKS = {
     "not supported": "✗",
     "depends": "±",
     "not testable": "–",
-    "not yet tested": "…",
 }
 
 
@@ -179,9 +178,6 @@ def _claim(entry: claims.Entry) -> str:
     text = f":::{{div}} claim {claim.verdict.replace(' ', '-')}\n:name: claim-{claim.id}\n\n"
     text += f"{_badge(claim.verdict)} {claim.claim}\n\n"
     rows = {"Source": claim.source, "Depends on": claim.on, "Why": claim.why}
-    if entry.waits_for in claims.TO_COME:
-        reason = (claim.why or "").partition(":")[2]
-        rows["Why"] = f"A chapter on *{claims.TO_COME[entry.waits_for]}* is to come.{reason}"
     rows["We found"] = _evidence(entry)
     rows["Note"] = claim.note
     text += "".join(f"{name}\n: {what}\n\n" for name, what in rows.items() if what)

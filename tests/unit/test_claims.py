@@ -57,11 +57,6 @@ def change(name, **fields):
     return name, made
 
 
-def untested(why):
-    """A claim that nobody has tested, for this reason."""
-    return change("leakage", verdict="not yet tested", why=why, on=None, evidence=None)
-
-
 def evidence(name, number, **fields):
     """A defect in one piece of evidence, counted from 1."""
     pieces = next(raw for raw in deepcopy(LEDGER) if raw["id"] == name)["evidence"]
@@ -82,7 +77,6 @@ GLUED = "spatial"  # one whose evidence is glued: the first piece has an interva
         (change("bias-check", evidence=[]), "'supported' needs evidence"),
         (change("miou", evidence=LEDGER[1]["evidence"]), "'not testable' has no evidence"),
         (change("miou", why=None), "'not testable' needs 'why'"),
-        (untested(None), "'not yet tested' needs 'why'"),
         (change("bias-check", why="It is so."), "'supported' has no 'why'"),
         (change("bias-check", on="the day"), "'supported' has no 'on'"),
         (change(STUDY, on=None), "'depends' needs 'on'"),
@@ -96,7 +90,6 @@ GLUED = "spatial"  # one whose evidence is glued: the first piece has an interva
         (change("bias-check", claim=["A", "B"]), "claim: ['A', 'B'] is not what belongs there"),
         (change("bias-check", verdit="supported"), "there is no field verdit"),
         (change("bias-check", note="It is 0.43."), "nobody checks the number 0.43 there"),
-        (untested("stres-tests: Later."), "no chapter 'stres-tests' is to come"),
         (change("bias-check", evidence=["glue"]), "evidence 1: expected one of study, glue,"),
         (evidence(STUDY, 1, study="ablatoin"), "evidence 1: study: name: no study 'ablatoin'"),
         (evidence(STUDY, 1, comparison="time"), "the study ablation has no 'time'"),
@@ -209,18 +202,6 @@ def test_a_changed_number_of_a_chapter_overturns_a_verdict(copy, tmp_path):
     (found,) = said(LEDGER, tmp_path, copy)
     assert "bias-check: the verdict is 'supported', the numbers say 'depends'" in found
     assert "accuracy with swapped backgrounds: 0.97 fails" in found
-
-
-def test_nobody_waits_for_a_chapter_that_is_there(copy, tmp_path):
-    waiting = deepcopy(LEDGER)
-    _, make = untested("your-own-video: Later.")
-    make(waiting)
-    assert said(waiting, tmp_path, copy) == []
-    shutil.copyfile(
-        ROOT / "notebooks" / "the-belt.ipynb", copy / "notebooks" / "your-own-video.ipynb"
-    )
-    (found,) = said(waiting, tmp_path, copy)
-    assert "why: it waits for the chapter your-own-video, which is there" in found
 
 
 @pytest.fixture
