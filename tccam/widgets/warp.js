@@ -15,8 +15,8 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
   };
   const [u, v] = [field("u, to the right", 0), field("v, down", 1)];
   const corners = toggle("align_corners mixed up", (on) => set({ half_cell_shift: on }));
-  const panel = (title, content) => {
-    const picture = h("div", { className: "tx-field-of-cells", innerHTML: content });
+  const panel = (name, title, content) => {
+    const picture = h("div", { className: `tx-cells ${name}`, innerHTML: content });
     return h("div", {}, h("div", { className: "tx-title" }, title), picture);
   };
   // SVG that is kept, so that a drag and the focus survive a redraw.
@@ -24,12 +24,12 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
     `${all}<rect x="${(i % W) - 0.5}" y="${Math.floor(i / W) - 0.5}" width="1.02" height="1.02" fill="${
       fill(level, i)}" data-cell="${i}" />`, "");
   const color = (level) => `rgb(${[0, 1, 2].map((c) => COLORS[3 * Math.round(level) + c])})`;
-  const source = panel("The map that you have: where cells are read",
+  const source = panel("tx-have", "The map that you have: where cells are read",
     `<svg viewBox="${box}">${cells(color)}<g></g>` +
     '<g class="tx-handle" tabindex="0" role="slider" aria-label="Flow vector">' +
     `<circle class="tx-grip" r="${Math.max(1.5, 0.07 * (W + 2 * REACH))}" />` +
     '<circle class="tx-knob" r="0.34" /></g></svg>');
-  const target = panel("The map that you get", `<svg viewBox="-0.5 -0.5 ${W} ${H}" tabindex="0" ` +
+  const target = panel("tx-get", "The map that you get", `<svg viewBox="-0.5 -0.5 ${W} ${H}" tabindex="0" ` +
     'role="application" aria-label="Warped map: arrow keys choose a cell"></svg>');
   const note = h("p", { className: "tx-say" });
   note.setAttribute("aria-live", "polite");
@@ -80,7 +80,7 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
     corners.show(shifted);
 
     const length = Math.hypot(...flow);
-    const head = length > 1 ? `<path class="tx-head" d="M-0.95 -0.3L-0.45 0L-0.95 0.3" transform="translate(${
+    const head = length > 1.4 ? `<path class="tx-head" d="M-0.95 -0.3L-0.45 0L-0.95 0.3" transform="translate(${
       tipX} ${tipY}) rotate(${(Math.atan2(flow[1], flow[0]) * 180) / Math.PI})" />` : "";
     marks.innerHTML = warped.map((c) =>
       `<circle class="tx-${c.valid ? "in" : "out"}" cx="${c.x}" cy="${c.y}" r="0.14" />`).join("") +
