@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import inspect
 import json
 import zlib
 from collections.abc import Mapping
@@ -47,6 +48,12 @@ else:
         class _Widget(anywidget.AnyWidget):
             data = traitlets.Dict().tag(sync=True)
             state = traitlets.Dict().tag(sync=True)
+
+            def __init_subclass__(cls, **kwargs):
+                super().__init_subclass__(**kwargs)
+                # Or traitlets' own hides it from help().
+                own = inspect.signature(cls.__init__, eval_str=True)
+                cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
 
 __all__ = ["Explorer", "explorer_script", "grey_sheet", "pack", "quantise"]
@@ -125,7 +132,7 @@ def quantise(name: str, maps: Tensor, scale: float = 1.0) -> NDArray[np.uint8]:
         scale: the score of level 255.
 
     Returns:
-        uint8, the same shape: ``round(255 · maps / scale)``.
+        ``round(255 · maps / scale)``, uint8 of the same shape.
 
     Raises:
         TccamError: if ``maps`` is empty, of another dtype, or holds anything out of range.
@@ -150,8 +157,9 @@ def pack(levels: NDArray[np.uint8]) -> dict[str, Any]:
     """Pictures of one byte a pixel as text, for ``unpack`` in ``core.js``.
 
     A map that :func:`tccam.cam.enlarge` has brought to the picture's grid travels on the network's:
-    the coarsest of the strides 32, 16, 8, 4, 2 that gives every pixel back within one level. What
-    is packed are differences to the left, then to above, deflated.
+    the coarsest of the strides 32, 16, 8, 4, 2 that gives every pixel back within one level; others
+    travel whole, many times as heavy. What is packed are differences to the left, then to above,
+    deflated.
 
     Args:
         levels: uint8 (..., H, W).
@@ -187,7 +195,7 @@ def _comes_back(levels: NDArray[np.uint8], stride: int) -> bool:
     if min(cells.shape[-2:]) < 2:
         return False
     large = cam.enlarge(cells, (levels.shape[1], levels.shape[2]), stride)[:, 0].numpy()
-    return bool(np.abs(large - levels).max() <= 1)
+    return bool(np.abs(np.floor(large + 0.501) - levels).max() <= 1)  # as core.js rounds
 
 
 def grey_sheet(name: str, frames: Tensor) -> dict[str, Any]:

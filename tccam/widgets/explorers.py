@@ -78,7 +78,7 @@ class ThresholdExplorer(Explorer):
 class MethodComparison(Explorer):
     """A wipe between the maps of two methods along a clip.
 
-    Its slider carries the mean |left − right| of each frame: it shows where to look.
+    Its slider carries the mean difference of the two in each frame: it shows where to look.
 
     Args:
         frames: uint8 (T, 3, H, W) in [0, 255] or float in [0, 1].

@@ -1,6 +1,7 @@
 """Explorers: what travels is small and exact, and JavaScript computes what the library does."""
 
 import importlib
+import inspect
 import json
 import re
 import shutil
@@ -160,6 +161,7 @@ def test_explorer_is_a_widget_whose_bundle_carries_the_page():
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/html"] == explorer.html()
     assert bundle["text/plain"] == "ThresholdExplorer: Noise"
+    assert list(inspect.signature(WarpExplorer).parameters)[:2] == ["maps", "flow"]
     sent = explorer.get_state()
     assert sent["_esm"] == explorer_script("threshold")
     assert sent["state"] == explorer.state
