@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "curves", "differences", "dots", "forest",
-    "grid", "heat", "outline", "panels", "picture", "player", "study_figures", "style",
+    "grid", "heat", "outline", "panels", "picture", "player", "sheet", "study_figures", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -243,16 +243,16 @@ def player(
         raise TccamError(f"views: expected the same number of frames in each, got {lengths}")
     count, parts, digest = next(iter(lengths.values())), [], hashlib.sha256(alt.encode())
     for title, frames in views.items():
-        data, columns, rows = _sheet(frames, width, title)
+        data, columns, rows = sheet(frames, width, name=f"views[{title!r}]")
         digest.update(data)
         height, across = frames.shape[-2:]
-        sheet = base64.b64encode(data).decode()
+        coded = base64.b64encode(data).decode()
         parts.append(
             f'<div style="flex:1 1 {min(width, 240)}px;max-width:{width}px">'
             f'<div style="font-size:.85em">{html.escape(title)}</div>'
             f'<div data-sheet data-columns="{columns}" data-rows="{rows}" '
             f'style="aspect-ratio:{across}/{height};border-radius:4px;'
-            f"image-rendering:pixelated;background:url(data:image/webp;base64,{sheet}) 0 0/"
+            f"image-rendering:pixelated;background:url(data:image/webp;base64,{coded}) 0 0/"
             f'{columns * 100}% {rows * 100}%"></div></div>'
         )
     fields: dict[str, Any] = {
@@ -267,8 +267,28 @@ def player(
     return HTML(_PLAYER.substitute(fields))
 
 
-def _sheet(frames: Tensor, width: int, title: str) -> tuple[bytes, int, int]:
-    """All frames in one WebP picture, row by row: its bytes, columns and rows."""
+def sheet(
+    frames: Tensor, width: int = 320, *, name: str = "frames", quality: int = 82
+) -> tuple[bytes, int, int]:
+    """All frames of a clip in one WebP picture, row by row, as browsers can show them in turn.
+
+    Args:
+        frames: (T, 3, H, W) or (T, H, W), each as :func:`picture` takes it.
+        width: pixels; wider frames are made smaller.
+        name: of the argument, for the error.
+        quality: of WebP, 1 to 100.
+
+    Returns:
+        The file's bytes, its columns and its rows.
+
+    Raises:
+        TccamError: if the frames do not fit into one WebP picture.
+
+    Example:
+        >>> data, columns, rows = sheet(torch.rand(5, 3, 8, 8))
+        >>> data[8:12], columns, rows
+        (b'WEBP', 5, 1)
+    """
     tiles = [picture(frame) for frame in frames]
     height, across = tiles[0].shape[:2]
     if across > width:
@@ -277,14 +297,14 @@ def _sheet(frames: Tensor, width: int, title: str) -> tuple[bytes, int, int]:
     columns = min(len(tiles), _WEBP_SIDE // across)
     rows = -(-len(tiles) // columns)
     if rows * height > _WEBP_SIDE:
-        raise TccamError(f"views[{title!r}]: {len(tiles)} frames are too many for one sheet")
-    sheet = np.zeros((rows * height, columns * across, 3), np.uint8)
+        raise TccamError(f"{name}: {len(tiles)} frames are too many for one sheet")
+    canvas = np.zeros((rows * height, columns * across, 3), np.uint8)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        sheet[row * height :, column * across :][:height, :across] = tile
-    coded, data = cv2.imencode(".webp", sheet[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 82])
+        canvas[row * height :, column * across :][:height, :across] = tile
+    coded, data = cv2.imencode(".webp", canvas[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not coded:
-        raise TccamError(f"views[{title!r}]: OpenCV could not encode it as WebP")
+        raise TccamError(f"{name}: OpenCV could not encode it as WebP")
     return data.tobytes(), columns, rows
 
 

@@ -31,6 +31,7 @@ LANGUAGE = {
     "name": "python",
     "pygments_lexer": "ipython3",
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
@@ -139,6 +140,8 @@ def _outputs(outputs: list[Json], count: int | None) -> list[Json]:
             continue
         if output["output_type"] == "execute_result":
             output["execution_count"] = count
+        if "text/html" in output.get("data", {}):  # it shows the same, and needs no kernel
+            output["data"].pop(WIDGET, None)
         if output["output_type"] == "stream" and kept and kept[-1]["output_type"] == "stream":
             kept[-1]["text"] += output["text"]
         else:

@@ -178,6 +178,16 @@ class TestNormalise:
         del nb.cells[-1]
         assert "widgets" not in normalise(nb, "a")["metadata"]
 
+    def test_widget_that_has_a_page_is_kept_as_that_alone(self):
+        model = "0123456789abcdef" * 2
+        view = {"application/vnd.jupyter.widget-view+json": {"model_id": model}}
+        nb = notebook(code("1", [display({**view, "text/html": "<p>", "text/plain": "p"})]))
+        state = {"state": {model: {"state": {}}}}
+        nb.metadata.widgets = {"application/vnd.jupyter.widget-state+json": state}
+        made = normalise(nb, "a")
+        assert made["cells"][-1]["outputs"][0]["data"] == {"text/html": "<p>", "text/plain": "p"}
+        assert "widgets" not in made["metadata"]
+
     def test_a_checksum_that_a_cell_prints_stays(self):
         digest = "d41d8cd98f00b204e9800998ecf8427e"
         made = normalise(notebook(code("x", [stream(digest)])), "a")
