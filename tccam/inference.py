@@ -6,17 +6,18 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal, NamedTuple, get_args
+from itertools import compress, islice, starmap, tee
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from tccam import cam, metrics, temporal
 from tccam import flow as optical
 from tccam.data.clip import CLASSES, Clip, LabelledClip
-from tccam.data.flows import ClipFlow, FlowStore
+from tccam.data.flows import ClipFlow, FlowStore, stream_flow
 from tccam.errors import TccamError, check_choices, check_limits
 from tccam.network import CamNet, CamOutput
 from tccam.temporal import Fusion
@@ -42,6 +43,11 @@ CURVE = tuple(percent / 100 for percent in range(5, 100, 5))
 
 BEFORE = CLASSES.index("before")
 BACKGROUND = CLASSES.index("background")
+
+_FRAMES = 64  # that pass the network together
+_PIXELS = 2**22  # that do: two pictures of 1080p
+
+_T = TypeVar("_T")
 
 
 @torch.no_grad()
@@ -190,6 +196,39 @@ class Window:
         height, width = (-(-side // stride) for side in clip.size)
         vectors = torch.zeros(len(clip), 2, 2, height, width)
         return ClipFlow(vectors, torch.ones(len(clip), 2, height, width, dtype=torch.bool))
+
+    def along(
+        self, clip: LabelledClip, stride: int, store: FlowStore | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same frame after frame, as :func:`assist` takes it.
+
+        A clip that is ``lazy`` has its flow computed on the way and kept nowhere, neither in memory
+        nor in the store.
+
+        Args:
+            clip: the clip.
+            stride: of the network, pixels per cell.
+            store: where the flow of other clips is kept; the default store when None.
+
+        Returns:
+            For each frame float32 (2, 2, h, w), to the previous and to the next frame, in cells,
+            and bool (2, h, w), where the cell's point is seen there.
+
+        Raises:
+            TccamError: if the clip does not know such a flow.
+
+        Example:
+            >>> from tccam.data import BeltConfig, SyntheticBelt
+            >>> clip = SyntheticBelt(BeltConfig(frames=4, lead_in=0)).validation[0]
+            >>> [flow.shape for flow, _ in Window(flow="zero").along(clip, 16)][0]
+            torch.Size([2, 2, 8, 10])
+        """
+        if clip.lazy:
+            estimated = self.assisted and self.flow in optical.METHODS
+            background = clip.background if estimated else None
+            return stream_flow(clip, self.flow, stride, background=background)
+        field = self.field(clip, stride, store)
+        return zip(field.flow, field.visible, strict=True)
 
 
 def assist(
@@ -387,17 +426,22 @@ class Report:
     curve: Curve
 
 
-def accuracy(network: CamNet, clips: Sequence[LabelledClip], background: str) -> float:
+def accuracy(
+    network: CamNet, clips: Sequence[LabelledClip], background: str, *, progress: bool = False
+) -> float:
     """Share of the frames that show any object whose camera is recognised.
 
     Args:
         network: trained.
         clips: clips of both cameras.
         background: how the network's pictures lose their background.
+        progress: whether to show a bar on stderr.
     """
     data = FrameSet(clips, background)
-    shown = (data.labels != BACKGROUND).nonzero().flatten()
-    return metrics.accuracy(_outputs(network, data, shown).logits, data.labels[shown])
+    shown = _shown(data)
+    outputs = _bar(_outputs(network, data, shown), "accuracy", len(shown), progress)
+    logits = torch.stack([output.logits for output in outputs])
+    return metrics.accuracy(logits, data.labels[shown])
 
 
 def choose_threshold(
@@ -407,8 +451,11 @@ def choose_threshold(
     *,
     window: Window | None = None,
     flows: FlowStore | None = None,
+    progress: bool = False,
 ) -> float:
     """The threshold on the normalised map of *before* with the best mean frame IoU.
+
+    Frames are read a few at a time, see :func:`evaluate`.
 
     Args:
         network: trained.
@@ -416,19 +463,19 @@ def choose_threshold(
         background: how the network's pictures lose their background.
         window: how a frame's neighbours help; None for not at all.
         flows: where flow is kept; the default store when None.
+        progress: whether to show bars on stderr.
 
     Returns:
         The threshold; a pixel belongs to the mask when its score reaches it.
+
+    Raises:
+        TccamError: if no frame of the camera *before* shows an illegal object.
     """
     data = FrameSet(clips, background)
-    masks = torch.cat([clip.masks for clip in clips])
-    index = _judged(data, masks)
-    if window is None:
-        maps = _outputs(network, data, index).maps
-    else:
-        maps = _assisted(network, data, clips, index, window, flows)
-    scores = _scores(network, data, maps)
-    return metrics.best_threshold(scores[:, BEFORE], masks[index]).threshold
+    index = _judged(data, progress)
+    parts = _parts(network, data, clips, index, window, flows, progress)
+    counts = (metrics.Counts.of(part.scores[:, BEFORE], part.masks) for part in parts)
+    return metrics.Counts.join(counts).best_threshold().threshold
 
 
 def evaluate(
@@ -439,8 +486,13 @@ def evaluate(
     *,
     window: Window | None = None,
     flows: FlowStore | None = None,
+    progress: bool = False,
 ) -> Report:
     """Score a network on clips with masks.
+
+    Memory holds a batch of frames, masks and scores, the window, and the background of each clip.
+    Of a clip whose frames are read when they are asked for (``clip.lazy``) a frame leaves 2 KB
+    behind, its :class:`~tccam.metrics.Counts`; other clips are in memory as they are.
 
     Args:
         network: trained.
@@ -449,6 +501,7 @@ def evaluate(
         threshold: of the mask, from :func:`choose_threshold`.
         window: how a frame's neighbours help; None for not at all.
         flows: where flow is kept; the default store when None.
+        progress: whether to show bars on stderr.
 
     Returns:
         The report.
@@ -457,82 +510,122 @@ def evaluate(
         TccamError: if no frame of the camera *before* shows an illegal object.
     """
     data = FrameSet(clips, background)
-    masks = torch.cat([clip.masks for clip in clips])
-    occupied = torch.cat([clip.occupied for clip in clips])
     known = torch.cat([clip.known for clip in clips])
-    index = _judged(data, masks)
-    shown = (data.labels != BACKGROUND).nonzero().flatten()
-    everything = torch.arange(len(data))
-    output = _outputs(network, data, everything)
-    maps = output.maps
-    if window is not None:
-        maps = _assisted(network, data, clips, everything, window, flows)
-    truth, before = masks[index], _scores(network, data, maps[index])[:, BEFORE]
-    argmax = torch.cat(
-        [metrics.argmax_mask(_scores(network, data, part)) for part in torch.split(maps, 256)]
-    )
-    precision, recall, _ = metrics.precision_recall(before, truth, [threshold])
+    index = _judged(data, progress)
+    shown, everything = _shown(data), torch.arange(len(data))
+    grid = sorted({*metrics.THRESHOLDS, threshold})
+    logits, overlaps, counts, outside = [], [], [], []
+    for part in _parts(network, data, clips, everything, window, flows, progress):
+        logits.append(part.logits)
+        overlaps.append(metrics.frame_iou(metrics.argmax_mask(part.scores), part.masks))
+        judged = torch.isin(part.frames, index)
+        if judged.any():
+            before, masks = part.scores[judged, BEFORE], part.masks[judged]
+            counts.append(metrics.Counts.of(before, masks, grid))
+            outside.append(metrics.energy_outside(before, part.occupied[judged]))
+    total, argmax = metrics.Counts.join(counts), torch.cat(overlaps)
+    chosen, every = total.at([threshold]), total.at(metrics.THRESHOLDS)
+    precision, recall, _ = chosen.precision_recall()
     return Report(
-        accuracy=metrics.accuracy(output.logits[shown], data.labels[shown]),
-        iou_argmax=float(metrics.frame_iou(argmax[index], truth).mean()),
-        iou_threshold=float(metrics.frame_iou(before >= threshold, truth).mean()),
+        accuracy=metrics.accuracy(torch.cat(logits)[shown], data.labels[shown]),
+        iou_argmax=float(argmax[index].mean()),
+        iou_threshold=float(chosen.iou_curve()),
         threshold=threshold,
-        iou_oracle=metrics.best_threshold(before, truth).score,
-        iou_authors=float(metrics.frame_iou(argmax[known], masks[known]).mean()),
-        miou=metrics.mean_iou(before >= threshold, truth),
-        pxap=metrics.pxap(before, truth, metrics.THRESHOLDS),
+        iou_oracle=every.best_threshold().score,
+        iou_authors=float(argmax[known].mean()),
+        miou=float(chosen.iou_curve("mean_iou")),
+        pxap=every.pxap(),
         precision=float(precision),
         recall=float(recall),
-        energy_outside=float(metrics.energy_outside(before, occupied[index]).nanmean()),
-        curve=_curve(before, truth),
+        energy_outside=float(torch.cat(outside).nanmean()),
+        curve=_curve(total.at(CURVE)),
     )
 
 
-def _curve(scores: Tensor, masks: Tensor) -> Curve:
-    iou = metrics.iou_curve(scores, masks, CURVE)
-    strictest_first = metrics.precision_recall(scores, masks, CURVE)[:2]
+def _curve(counts: metrics.Counts) -> Curve:
+    strictest_first = counts.precision_recall()[:2]
     precision, recall = (values.flip(0) for values in strictest_first)
-    return Curve(*(tuple(values.tolist()) for values in (iou, precision, recall)))
+    return Curve(*(tuple(values.tolist()) for values in (counts.iou_curve(), precision, recall)))
 
 
-def _assisted(
+class _Part(NamedTuple):
+    """Some frames: their numbers (B,), what the network says of them, and the truth."""
+
+    frames: Tensor
+    logits: Tensor
+    scores: Tensor
+    masks: Tensor
+    occupied: Tensor
+
+
+def _parts(
     network: CamNet,
     data: FrameSet,
     clips: Sequence[LabelledClip],
     index: Tensor,
+    window: Window | None,
+    store: FlowStore | None,
+    progress: bool,
+) -> Iterator[_Part]:
+    """Some frames in order, a batch at a time."""
+    passing = index  # neighbours pass the network too
+    if window is not None:
+        passing = torch.isin(data.clip, data.clip[index]).nonzero().flatten()
+    outputs, copies = tee(_outputs(network, data, passing))
+    maps: Iterator[Tensor] = (output.maps for output in copies)
+    if window is not None:
+        maps = _assisted(maps, data, clips, passing, window, network.output_stride, store)
+    frames = _bar(zip(passing, outputs, maps, strict=True), "frames", len(passing), progress)
+    wanted = compress(frames, torch.isin(passing, index))
+    while part := list(islice(wanted, _batch(data))):
+        numbers = torch.stack([number for number, _, _ in part])
+        logits = torch.stack([output.logits for _, output, _ in part])
+        scores = score_maps(torch.stack([m for _, _, m in part]), data.size, network.output_stride)
+        yield _Part(numbers, logits, scores, *data.truth(numbers))
+
+
+def _assisted(
+    maps: Iterator[Tensor],
+    data: FrameSet,
+    clips: Sequence[LabelledClip],
+    index: Tensor,
     window: Window,
-    flows: FlowStore | None,
-) -> Tensor:
-    """Maps of some frames, each with its neighbours' help."""
-    parts: list[Tensor] = []
-    for number, clip in enumerate(clips):
-        frames = (data.clip == number).nonzero().flatten()
-        if not torch.isin(frames, index).any():
-            continue
-        field = window.field(clip, network.output_stride, flows)
-        begin = int(frames[0])
-        for first in data.first[frames].unique().tolist():  # no neighbour is behind a gap
-            run = frames[data.first[frames] == first]
-            pictures = (data.pictures(frame[None])[0] for frame in run)
-            along = zip(field.flow[run - begin], field.visible[run - begin], strict=True)
-            maps = stream(network, pictures, along, window=window)
-            parts.append(torch.stack(list(maps))[torch.isin(run, index)])
-    return torch.cat(parts)
+    stride: int,
+    store: FlowStore | None,
+) -> Iterator[Tensor]:
+    """The maps of all frames of some clips, each with its neighbours' help."""
+    for number in data.clip[index].unique().tolist():
+        flows = window.along(clips[number], stride, store)
+        runs = data.first[data.clip == number].unique_consecutive(return_counts=True)[1]
+        for length in runs.tolist():  # no neighbour is behind a gap
+            yield from assist(islice(maps, length), islice(flows, length), window)
 
 
-def _outputs(network: CamNet, data: FrameSet, index: Tensor, batch: int = 64) -> CamOutput:
-    """Logits and maps of some frames; pictures are prepared a batch at a time."""
-    parts = [predict(network, data.pictures(part), batch) for part in torch.split(index, batch)]
-    return CamOutput(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+def _outputs(network: CamNet, data: FrameSet, index: Tensor) -> Iterator[CamOutput]:
+    """Logits (C,) and maps (C, h, w) of one frame after the other."""
+    for part in torch.split(index, _batch(data)):
+        yield from starmap(CamOutput, zip(*predict(network, data.pictures(part)), strict=True))
 
 
-def _scores(network: CamNet, data: FrameSet, maps: Tensor) -> Tensor:
-    return score_maps(maps, data.size, network.output_stride)
+def _batch(data: FrameSet) -> int:
+    """Frames at a time: fewer of large ones."""
+    return max(1, min(_FRAMES, _PIXELS // math.prod(data.size)))
 
 
-def _judged(data: FrameSet, masks: Tensor) -> Tensor:
+def _bar(frames: Iterable[_T], what: str, total: int, progress: bool) -> Iterator[_T]:
+    return iter(tqdm(frames, what, total, unit="frame", disable=not progress))
+
+
+def _shown(data: FrameSet) -> Tensor:
+    """The frames that show any object, ascending (N,)."""
+    return (data.labels != BACKGROUND).nonzero().flatten()
+
+
+def _judged(data: FrameSet, progress: bool) -> Tensor:
     """The frames of *before* that show an illegal object, ascending (N,)."""
-    index = ((data.labels == BEFORE) & masks.flatten(1).any(1)).nonzero().flatten()
-    if len(index) == 0:
+    frames = (data.labels == BEFORE).nonzero()
+    bar = _bar(frames, "masks", len(frames), progress)
+    index = [frame for frame in bar if data.truth(frame)[0].any()]
+    if not index:
         raise TccamError("clips: no frame of the camera 'before' shows an illegal object")
-    return index
+    return torch.cat(index)

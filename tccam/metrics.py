@@ -13,8 +13,8 @@ Conventions of every function here:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
@@ -28,6 +28,7 @@ from tccam.errors import TccamError
 __all__ = [
     "THRESHOLDS",
     "BestThreshold",
+    "Counts",
     "Interval",
     "Paired",
     "PrecisionRecall",
@@ -141,7 +142,7 @@ def mean_iou(predicted: Tensor, masks: Tensor, num_classes: int = 2) -> float:
 
     The score of weakly supervised segmentation; with two classes they are *rest* and *illegal*.
     For a data set that does not fit in memory add up :func:`confusion_matrix` and take
-    ``iou_from_confusion(total).nanmean()``.
+    ``iou_from_confusion(total).nanmean()``, or join the :class:`Counts` of its parts.
 
     Args:
         predicted: bool or integer, any shape; classes 0 … C−1.
@@ -263,6 +264,143 @@ def argmax_mask(maps: Tensor, target: int = 0) -> Tensor:
     return maps[:, target] > others.amax(1)
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of each frame at every threshold: what scores against masks come down to.
+
+    Counts of parts of a data set join to the counts of the whole, and give the very scores of the
+    functions below. So a data set need not fit in memory: a frame leaves 2K + 2 numbers behind,
+    1.7 KB at :data:`THRESHOLDS`.
+
+    Attributes:
+        thresholds: float64 (K,), ascending.
+        hits: int64 (B, K), pixels with ``scores >= t`` that are object.
+        predicted: int64 (B, K), pixels with ``scores >= t``.
+        objects: int64 (B,), pixels that are object.
+        pixels: int64 (B,), all pixels.
+
+    Example:
+        >>> scores = torch.tensor([[[0.1, 0.4, 0.9]], [[0.2, 0.5, 0.3]]])
+        >>> masks = torch.tensor([[[False, True, True]], [[False, True, False]]])
+        >>> parts = (Counts.of(scores[i : i + 1], masks[i : i + 1], [0.1, 0.4]) for i in range(2))
+        >>> counts = Counts.join(parts)
+        >>> counts.hits.tolist(), counts.predicted.tolist()
+        ([[2, 2], [1, 1]], [[3, 2], [3, 1]])
+        >>> counts.iou_curve(), iou_curve(scores, masks, [0.1, 0.4])
+        (tensor([0.5000, 1.0000]), tensor([0.5000, 1.0000]))
+    """
+
+    thresholds: Tensor
+    hits: Tensor
+    predicted: Tensor
+    objects: Tensor
+    pixels: Tensor
+
+    @classmethod
+    def of(
+        cls, scores: Tensor, masks: Tensor, thresholds: Sequence[float] | Tensor = THRESHOLDS
+    ) -> Counts:
+        """Count at all thresholds in one pass over the pixels, from one histogram of each frame.
+
+        Args:
+            scores: float (B, H, W).
+            masks: bool (B, H, W).
+            thresholds: K ascending values.
+
+        Raises:
+            TccamError: on other shapes or dtypes, NaN, or thresholds that do not ascend.
+        """
+        _expect_scores(scores, masks)
+        levels = _ascending(thresholds)
+        grid = levels.to(scores)
+        bins = len(grid) + 1
+        above = []
+        for frame, mask in zip(scores, masks, strict=True):  # one frame's temporaries at a time
+            passed = torch.bucketize(frame, grid, right=True)  # how many thresholds are ≤ the score
+            table = torch.bincount((passed + bins * mask).flatten(), minlength=2 * bins)
+            # Pixels that pass threshold k have passed more than k of them: a sum from the right.
+            above.append(table.view(2, bins).flip(1).cumsum(1).flip(1))
+        rest, hits = torch.stack(above).unbind(1)
+        total = rest + hits
+        return cls(levels, hits[:, 1:], total[:, 1:], hits[:, 0], total[:, 0])
+
+    @classmethod
+    def join(cls, parts: Iterable[Counts]) -> Counts:
+        """The frames of all parts, one after the other.
+
+        Args:
+            parts: counts at the same thresholds, at least one.
+
+        Raises:
+            TccamError: if there is no part, or one has other thresholds than the first.
+        """
+        counts = list(parts)
+        if not counts:
+            raise TccamError("parts: expected at least one, got none")
+        levels = counts[0].thresholds
+        for part in counts:
+            if not torch.equal(part.thresholds, levels):
+                raise TccamError(
+                    f"parts: expected the {len(levels)} thresholds of the first, got "
+                    f"{len(part.thresholds)} others"
+                )
+        tables = zip(*((p.hits, p.predicted, p.objects, p.pixels) for p in counts), strict=True)
+        return cls(levels, *map(torch.cat, tables))
+
+    def at(self, thresholds: Sequence[float] | Tensor) -> Counts:
+        """The counts at some of the thresholds.
+
+        Args:
+            thresholds: ascending values.
+
+        Raises:
+            TccamError: if they do not ascend, or one was not counted.
+        """
+        wanted = _ascending(thresholds)
+        for strange in wanted[~torch.isin(wanted, self.thresholds)].tolist():
+            raise TccamError(f"thresholds: expected some that were counted, got {strange}")
+        columns = torch.searchsorted(self.thresholds, wanted).to(self.hits.device)
+        return replace(
+            self,
+            thresholds=wanted,
+            hits=self.hits[:, columns],
+            predicted=self.predicted[:, columns],
+        )
+
+    def confusion(self) -> Tensor:
+        """The :func:`confusion_matrix` over all frames at every threshold, int64 (K, 2, 2)."""
+        hits, predicted = self.hits.sum(0), self.predicted.sum(0)
+        objects, pixels = self.objects.sum(), self.pixels.sum()
+        rest = torch.stack((pixels - predicted - objects + hits, predicted - hits), 1)
+        return torch.stack((rest, torch.stack((objects - hits, hits), 1)), 1)
+
+    def iou_curve(self, score: Literal["frame_iou", "mean_iou"] = "frame_iou") -> Tensor:
+        """See :func:`iou_curve`, float (K,)."""
+        if score == "frame_iou":
+            union = self.predicted + self.objects[:, None] - self.hits
+            return _ratio(self.hits, union, empty=1.0).mean(0)
+        if score == "mean_iou":
+            return torch.stack([iou_from_confusion(m) for m in self.confusion()]).nanmean(1)
+        raise TccamError(f"score: expected 'frame_iou' or 'mean_iou', got {score!r}")
+
+    def best_threshold(
+        self, score: Literal["frame_iou", "mean_iou"] = "frame_iou"
+    ) -> BestThreshold:
+        """See :func:`best_threshold`."""
+        curve = self.iou_curve(score)
+        best = int((curve == curve.max()).nonzero()[0])
+        return BestThreshold(float(self.thresholds[best]), float(curve[best]), curve)
+
+    def precision_recall(self) -> PrecisionRecall:
+        """See :func:`precision_recall`."""
+        hits, predicted = self.hits.sum(0).flip(0), self.predicted.sum(0).flip(0)
+        return _precision_recall(hits, predicted, self.objects.sum(), self.thresholds.flip(0))
+
+    def pxap(self) -> float:
+        """See :func:`pxap`."""
+        return _area(self.precision_recall())
+
+
 def iou_curve(
     scores: Tensor,
     masks: Tensor,
@@ -289,18 +427,7 @@ def iou_curve(
         >>> iou_curve(scores, torch.tensor([[[False, True, True]]]), [0.1, 0.4, 0.9])
         tensor([0.6667, 1.0000, 0.5000])
     """
-    counts = _count(scores, masks, _ascending(thresholds))
-    if score == "frame_iou":
-        objects = counts.objects[:, None]
-        union = counts.predicted + objects - counts.hits
-        return _ratio(counts.hits, union, empty=1.0).mean(0)
-    if score == "mean_iou":
-        hits, predicted = counts.hits.sum(0), counts.predicted.sum(0)
-        union = predicted + counts.objects.sum() - hits
-        pixels = masks.numel()
-        classes = (_ratio(pixels - union, pixels - hits, math.nan), _ratio(hits, union, math.nan))
-        return torch.stack(classes).nanmean(0)
-    raise TccamError(f"score: expected 'frame_iou' or 'mean_iou', got {score!r}")
+    return Counts.of(scores, masks, thresholds).iou_curve(score)
 
 
 class BestThreshold(NamedTuple):
@@ -345,9 +472,7 @@ def best_threshold(
         >>> best_threshold(scores, torch.tensor([[[False, True, True]]])).threshold
         0.11
     """
-    curve = iou_curve(scores, masks, thresholds, score)
-    best = int((curve == curve.max()).nonzero()[0])
-    return BestThreshold(float(thresholds[best]), float(curve[best]), curve)
+    return Counts.of(scores, masks, thresholds).best_threshold(score)
 
 
 class PrecisionRecall(NamedTuple):
@@ -388,22 +513,15 @@ def precision_recall(
         >>> precision_recall(scores, torch.tensor([[[True, False, True]]])).recall
         tensor([0.5000, 0.5000, 1.0000], dtype=torch.float64)
     """
-    if thresholds is None:
-        _expect_scores(scores, masks)
-        levels, order = scores.flatten().sort(descending=True)
-        # Pixels with the same score pass together: only the last of them is a point of the curve.
-        last = torch.ones_like(levels, dtype=torch.bool)
-        last[:-1] = levels[:-1] != levels[1:]
-        levels, predicted = levels[last], last.nonzero().flatten() + 1
-        hits, objects = masks.flatten()[order].cumsum(0)[last], masks.sum()
-    else:
-        levels = _ascending(thresholds).flip(0)
-        counts = _count(scores, masks, _ascending(thresholds))
-        hits, predicted = counts.hits.sum(0).flip(0), counts.predicted.sum(0).flip(0)
-        objects = counts.objects.sum()
-    hits = hits.cpu().double()
-    precision = _ratio(hits, predicted.cpu(), 1.0)
-    return PrecisionRecall(precision, _ratio(hits, objects.cpu(), math.nan), levels.cpu())
+    if thresholds is not None:
+        return Counts.of(scores, masks, thresholds).precision_recall()
+    _expect_scores(scores, masks)
+    levels, order = scores.flatten().sort(descending=True)
+    # Pixels with the same score pass together: only the last of them is a point of the curve.
+    last = torch.ones_like(levels, dtype=torch.bool)
+    last[:-1] = levels[:-1] != levels[1:]
+    hits, predicted = masks.flatten()[order].cumsum(0)[last], last.nonzero().flatten() + 1
+    return _precision_recall(hits, predicted, masks.sum(), levels[last])
 
 
 def pxap(
@@ -432,9 +550,7 @@ def pxap(
         >>> round(pxap(scores, torch.tensor([[[True, False, True]]])), 4)
         0.8333
     """
-    precision, recall, _ = precision_recall(scores, masks, thresholds)
-    area = (precision * recall.diff(prepend=recall.new_zeros(1))).sum()
-    return float(area.clamp(max=1.0))  # rounding may carry the sum past it
+    return _area(precision_recall(scores, masks, thresholds))
 
 
 def max_box_acc(
@@ -660,27 +776,19 @@ def paired_difference(
 # --- Helpers
 
 
-class _Counts(NamedTuple):
-    """Pixels of each frame: object and ≥ threshold (B, K), ≥ threshold (B, K), object (B,)."""
+def _precision_recall(
+    hits: Tensor, predicted: Tensor, objects: Tensor, levels: Tensor
+) -> PrecisionRecall:
+    """The curve from its counts, (K,) each, strictest first; ``objects`` is one number."""
+    hits = hits.cpu().double()
+    precision = _ratio(hits, predicted.cpu(), 1.0)
+    return PrecisionRecall(precision, _ratio(hits, objects.cpu(), math.nan), levels.cpu())
 
-    hits: Tensor
-    predicted: Tensor
-    objects: Tensor
 
-
-def _count(scores: Tensor, masks: Tensor, thresholds: Tensor) -> _Counts:
-    """Count the pixels at all thresholds from one histogram of each frame."""
-    _expect_scores(scores, masks)
-    grid = thresholds.to(scores)
-    bins = len(grid) + 1
-    above = []
-    for frame, mask in zip(scores, masks, strict=True):  # one frame's temporaries at a time
-        passed = torch.bucketize(frame, grid, right=True)  # how many thresholds are ≤ the score
-        table = torch.bincount((passed + bins * mask).flatten(), minlength=2 * bins)
-        # Pixels that pass threshold k have passed more than k of them: a sum from the right.
-        above.append(table.view(2, bins).flip(1).cumsum(1).flip(1))
-    rest, hits = torch.stack(above).unbind(1)
-    return _Counts(hits[:, 1:], (rest + hits)[:, 1:], hits[:, 0])
+def _area(curve: PrecisionRecall) -> float:
+    """``Σ_k P_k (R_k − R_{k−1})``."""
+    area = (curve.precision * curve.recall.diff(prepend=curve.recall.new_zeros(1))).sum()
+    return float(area.clamp(max=1.0))  # rounding may carry the sum past it
 
 
 def _ratio(part: Tensor, whole: Tensor, empty: float) -> Tensor:

@@ -192,7 +192,7 @@ def _accuracy(run: Run, data: FolderData) -> float | None:
         return None
     network = run.network.to(Fabric(accelerator=run.config.device, devices=1).device)
     try:
-        return inference.accuracy(network, data.validation, run.config.background)
+        return inference.accuracy(network, data.validation, run.config.background, progress=True)
     except TccamError as error:  # the run is finished all the same
         print(f"tccam: no accuracy: {error}", file=sys.stderr)
         return None
@@ -249,12 +249,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         try:
             validation = data.validation
             threshold = choose_threshold(
-                run.network, validation, run.config.background, window=window
+                run.network, validation, run.config.background, window=window, progress=True
             )
             origin = "validation"
         except TccamError as error:
             raise TccamError(f"{error}; or give a --threshold") from None
-    report = evaluate(run.network, clips, run.config.background, threshold, window=window)
+    report = evaluate(
+        run.network, clips, run.config.background, threshold, window=window, progress=True
+    )
     scores = {name: getattr(report, name) for name in (*_SCORES, "precision", "recall")}
     facts = {"run": run.key, "split": options.split, "threshold": threshold, "from": origin}
     if options.json:

@@ -102,6 +102,19 @@ class LabelledClip(Clip):
         """Where any object is seen, legal or not, bool (T, H, W); as far as that is known."""
         return self.masks
 
+    def truth(self, index: int) -> tuple[Tensor, Tensor]:
+        """One frame of ``masks`` and of ``occupied``, bool (H, W) each.
+
+        A clip that is ``lazy`` reads no other for it.
+
+        Args:
+            index: of the frame; negative indices count from the end.
+
+        Raises:
+            TccamError: as ``masks``.
+        """
+        return self.masks[index], self.occupied[index]
+
     @property
     def known(self) -> Tensor:
         """Frames whose mask is known, bool (T,)."""

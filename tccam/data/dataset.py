@@ -349,14 +349,28 @@ class LabelledFolder(LabelledClip):
         Raises:
             TccamError: if a mask cannot be read, or has another size than its picture.
         """
-        masks = torch.zeros(len(self), *self.size, dtype=torch.bool)
-        for mask, file in zip(masks, self._mask_files, strict=True):
-            if file is None:
-                continue
+        masks = torch.empty(len(self), *self.size, dtype=torch.bool)
+        for index, mask in enumerate(masks):
+            mask.copy_(self.truth(index)[0])
+        return masks
+
+    def truth(self, index: int) -> tuple[Tensor, Tensor]:
+        """The mask of one frame, twice: of legal objects nothing is known; bool (H, W) each.
+
+        Args:
+            index: of the frame; negative indices count from the end.
+
+        Raises:
+            TccamError: as ``masks``.
+        """
+        file = self._mask_files[self._index(index)]
+        if file is None:
+            mask = torch.zeros(self.size, dtype=torch.bool)
+        else:
             levels = read_picture(file)
             self._check_size(file, levels)
-            mask.copy_(resize_picture(levels, self.size).float().mean(0) >= _WHITE)
-        return masks
+            mask = resize_picture(levels, self.size).float().mean(0) >= _WHITE
+        return mask, mask
 
     @property
     def known(self) -> Tensor:

@@ -148,13 +148,7 @@ class FlowStore:
                 return grid.unpack(*_read(path, name))
             except Exception as error:  # a damaged file raises whatever its bytes lead to
                 _log.warning("%s is damaged (%s): computed again", path, error)
-        if method == "exact":
-            flows = _exact(clip)
-        elif method == "files":
-            flows = _checked(_filed(clip, progress), clip.size)
-        else:
-            flows = _estimated(clip, settings, progress)
-        tensors = grid.pack(flows)
+        tensors = grid.pack(_full_size(clip, settings, progress))
         # One entry: safetensors writes several in any order.
         digests = {m: _digest(path, tensors, m) for m in map(_name, _MIRRORS)}
         write_atomic(path, safetensors.torch.save(tensors, {"sha256": json.dumps(digests)}))
@@ -170,11 +164,13 @@ def stream_flow(
     weights: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each frame's estimated flow to its neighbours, on the grid of the maps; nothing is kept.
+    """Each frame's flow to its neighbours, on the grid of the maps; nothing is kept.
+
+    The very numbers of :meth:`FlowStore.get`, rounded to float16 pixels as they are kept there.
 
     Args:
-        clip: of any length; two of its frames are in memory at a time.
-        method: one of :data:`~tccam.flow.estimation.METHODS`, or "zero".
+        clip: of any length; a few of its frames are in memory at a time.
+        method: as of :meth:`FlowStore.get`, or "zero".
         stride: pixels per cell of the maps: cell i looks at pixel s·i.
         background: float (3, H, W), helps the estimation; None for no help.
         weights: for RAFT, see :func:`~tccam.flow.estimation.estimate`.
@@ -185,7 +181,7 @@ def stream_flow(
         bool (2, h, w), where the cell's point is seen there; see :class:`ClipFlow`.
 
     Raises:
-        TccamError: if there is no such method.
+        TccamError: if there is no such method, or it does not fit the clip.
     """
     height, width = clip.size
     size = (-(-height // stride), -(-width // stride))
@@ -196,9 +192,10 @@ def stream_flow(
     grid = _Grid((height, width), size, stride)
     settings = _Settings(method, background is not None, weights, device)
     whole = grid.sample(torch.ones(1, 2, height, width), (False, False))[0]
-    for flow, visible in _estimated(clip, settings, False, background):
+    for flow, visible in _full_size(clip, settings, False, background):
         cells = grid.sample(torch.cat((flow, visible[None].float())), (False, False))
-        yield cells[:2], cells[2] > 0.999 * whole
+        pixels = grid.kept(cells[:2], (False, False))
+        yield pixels.float() / grid.cell, cells[2] > 0.999 * whole
 
 
 class _Settings(NamedTuple):
@@ -231,6 +228,11 @@ class _Grid:
         small = optical.resize(stack, self.size, self.stride, mirrored)
         return small.flip([axis for axis, m in zip((-2, -1), mirrored, strict=True) if m])
 
+    def kept(self, cells: Tensor, mirrored: tuple[bool, bool]) -> Tensor:
+        """Flow (…, 2, 2, h, w) in cells as it is kept: float16 pixels."""
+        sign = torch.tensor([-1.0 if m else 1.0 for m in mirrored[::-1]]).reshape(2, 1, 1)
+        return (cells * (self.cell * sign)).clamp(-_LIMIT, _LIMIT).half()
+
     def pack(self, flows: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """All frames' flow and visibility, for the picture and its mirror images."""
         samples: dict[tuple[bool, bool], list[Tensor]] = {mirrored: [] for mirrored in _MIRRORS}
@@ -242,9 +244,7 @@ class _Grid:
         tensors = {}
         for mirrored, small in samples.items():
             cells, name = torch.stack(small), _name(mirrored)  # (T, 3, 2, h, w)
-            sign = torch.tensor([-1.0 if m else 1.0 for m in mirrored[::-1]]).reshape(2, 1, 1)
-            pixels = cells[:, :2] * (self.cell * sign)
-            tensors[f"flow{name}"] = pixels.clamp(-_LIMIT, _LIMIT).half()
+            tensors[f"flow{name}"] = self.kept(cells[:, :2], mirrored)
             # Seen if all pixels are that the flow is taken from.
             whole = self.sample(torch.ones(1, 2, *self.picture), mirrored)
             seen = cells[:, 2] > 0.999 * whole
@@ -264,9 +264,37 @@ def _name(mirrored: tuple[bool, bool]) -> str:
     return "".join(str(int(m)) for m in mirrored)
 
 
-def _exact(clip: Clip) -> Iterator[tuple[Tensor, Tensor]]:
+def _belt(clip: Clip) -> BeltClip:
+    if not isinstance(clip, BeltClip):
+        raise TccamError(
+            f"method: only a synthetic belt knows its exact flow, not {clip!r}; "
+            f"expected one of {optical.METHODS}"
+        )
+    return clip
+
+
+def _folder(clip: Clip) -> LabelledFolder:
+    if not isinstance(clip, LabelledFolder):
+        raise TccamError(
+            f"method: only a video of a data folder has files of flow, not {clip!r}; "
+            f"expected one of {optical.METHODS}"
+        )
+    return clip
+
+
+def _full_size(
+    clip: Clip, settings: _Settings, progress: bool, background: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each frame's flow (2, 2, H, W) and visibility (2, H, W)."""
+    if settings.method == "exact":
+        return _exact(_belt(clip))
+    if settings.method == "files":
+        return _checked(_filed(_folder(clip), progress), clip.size)
+    return _estimated(clip, settings, progress, background)
+
+
+def _exact(clip: BeltClip) -> Iterator[tuple[Tensor, Tensor]]:
     """Each frame's flow (2, 2, H, W) and visibility (2, H, W), from the belt itself."""
-    assert isinstance(clip, BeltClip)
     for t in range(len(clip)):
         flow, visible = torch.zeros(2, 2, *clip.size), torch.zeros(2, *clip.size, dtype=torch.bool)
         for side, other in enumerate((t - 1, t + 1)):
@@ -275,9 +303,8 @@ def _exact(clip: Clip) -> Iterator[tuple[Tensor, Tensor]]:
         yield flow, visible
 
 
-def _filed(clip: Clip, progress: bool) -> Iterator[Tensor]:
+def _filed(clip: LabelledFolder, progress: bool) -> Iterator[Tensor]:
     """Each frame's flow to the previous and to the next frame, (2, 2, H, W), from its files."""
-    assert isinstance(clip, LabelledFolder)
     nothing = torch.zeros(2, *clip.size)
     for t in tqdm(range(len(clip)), "flow, files", unit="frame", disable=not progress):
         yield torch.stack(
@@ -321,22 +348,14 @@ def _key(clip: Clip, settings: _Settings, grid: _Grid) -> str:
     method = settings.method
     facts: dict[str, Any] = {"method": method, "size": grid.size, "stride": grid.stride}
     if method == "exact":
-        if not isinstance(clip, BeltClip):
-            raise TccamError(
-                f"method: only a synthetic belt knows its exact flow, not {clip!r}; "
-                f"expected one of {optical.METHODS}"
-            )
+        belt = _belt(clip)
         # Two clips may look the same and move differently: an empty belt without texture.
-        facts |= {"clip": clip.name, "belt": repr(clip._config), "sources": _sources("data")}
+        facts |= {"clip": belt.name, "belt": repr(belt._config), "sources": _sources("data")}
     elif method == "files":
-        if not isinstance(clip, LabelledFolder):
-            raise TccamError(
-                f"method: only a video of a data folder has files of flow, not {clip!r}; "
-                f"expected one of {optical.METHODS}"
-            )
-        facts |= {"files": clip.flow_content, "folder": str(clip.place(FLOWS).resolve())}
+        video = _folder(clip)
+        facts |= {"files": video.flow_content, "folder": str(video.place(FLOWS).resolve())}
         facts |= {
-            "numbers": clip.numbers,
+            "numbers": video.numbers,
             "picture": grid.picture,
             "sources": _sources("data", "flow"),
         }

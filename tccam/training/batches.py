@@ -46,7 +46,7 @@ class FrameSet:
     def __init__(self, clips: Sequence[LabelledClip], method: str) -> None:
         if not clips:
             raise TccamError("clips: expected at least one clip")
-        self.method, self.size = method, clips[0].size
+        self.method, self.size, self._clips = method, clips[0].size, clips
         for clip in clips:
             if clip.size != self.size:
                 raise TccamError(
@@ -61,6 +61,7 @@ class FrameSet:
         lengths = torch.tensor([len(clip) for clip in clips])
         self.clip = torch.arange(len(clips)).repeat_interleave(lengths)
         self.camera = torch.tensor([CLASSES.index(str(clip.label)) for clip in clips])[self.clip]
+        self._begins = (lengths.cumsum(0) - lengths).tolist()
         starts = torch.cat([clip.starts for clip in clips])
         run, first = starts.cumsum(0) - 1, starts.nonzero().flatten()
         self.first = first[run]
@@ -94,6 +95,14 @@ class FrameSet:
             else:
                 picture.copy_(background.clean(frame, self._backgrounds[clip], self.method))
         return pictures
+
+    def truth(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the given frames (N,) show illegal objects, and where any; bool (N, H, W) each."""
+        places = zip(self.clip[index].tolist(), index.tolist(), strict=True)
+        masks, occupied = torch.empty(2, len(index), *self.size, dtype=torch.bool)
+        for row, (clip, frame) in enumerate(places):
+            masks[row], occupied[row] = self._clips[clip].truth(frame - self._begins[clip])
+        return masks, occupied
 
 
 class _Frames:

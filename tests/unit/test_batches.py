@@ -63,6 +63,15 @@ def test_frame_set_matches_its_clips() -> None:
         torch.testing.assert_close(picture, expected, atol=1e-5, rtol=0)
 
 
+def test_the_truth_of_frames_is_that_of_their_clips() -> None:
+    clips = [SyntheticBelt(replace(DATA, frames=14)).train[0], *BELT.train]
+    index = torch.randperm(14 + 4 * 24, generator=torch.Generator().manual_seed(0))
+    masks, occupied = FrameSet(clips, "none").truth(index)
+    assert torch.equal(masks, torch.cat([clip.masks for clip in clips])[index])
+    assert torch.equal(occupied, torch.cat([clip.occupied for clip in clips])[index])
+    assert (masks != occupied).any()
+
+
 def test_clips_of_different_lengths_keep_their_ends() -> None:
     short = SyntheticBelt(replace(DATA, frames=14)).train[0]
     data = FrameSet([short, BELT.train[0]], "none")

@@ -245,6 +245,16 @@ class TestEvaluate:
         for name in ("accuracy", "iou_argmax", "iou_threshold", "recall", "pxap"):
             assert found[name] == pytest.approx(getattr(report, name), nan_ok=True)
 
+    def test_progress_goes_to_stderr(self, place, run, capsys):
+        capsys.readouterr()
+        assert main(["evaluate", run, str(place / "data"), "--flow", "none", "--json"]) == 0
+        captured = capsys.readouterr()
+        json.loads(captured.out)
+        for split in ("validation", "test"):
+            clips = getattr(FolderData(FolderConfig(str(place / "data"), 32, 64)), split)
+            count = sum(len(clip) for clip in clips if clip.label == "before")
+            assert f"{count}/{count}" in captured.err
+
     def test_neighbours_change_the_scores(self, place, run, capsys):
         alone = said(capsys, "evaluate", run, place / "data", "--flow", "none")
         helped = said(capsys, "evaluate", run, place / "data")

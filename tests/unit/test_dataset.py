@@ -19,6 +19,7 @@ from tccam.data.dataset import (
     open_data,
     resize_picture,
 )
+from tccam.data.folder import read_picture
 from tccam.errors import TccamError
 from tccam.store import RunStore
 from tccam.training import FrameSet, TrainConfig, fit, load_run
@@ -96,6 +97,22 @@ class TestFolderData:
         assert torch.equal(found.masks, clip.masks[list(found.numbers)])
         assert found.masks.any()
         assert found.known.all()
+
+    def test_the_truth_of_a_frame_is_read_alone(self, folder, monkeypatch):
+        clips = FolderData(FolderConfig(str(folder))).test
+        clip = next(clip for clip in clips if clip.label == "before")
+        whole, read = clip.masks, []
+
+        def spy(path):
+            read.append(path.name)
+            return read_picture(path)
+
+        monkeypatch.setattr("tccam.data.dataset.read_picture", spy)
+        for index in (0, 3, -1):
+            assert all(torch.equal(truth, whole[index]) for truth in clip.truth(index))
+        assert read == [f"frame_{clip.numbers[index]:04d}.png" for index in (0, 3, -1)]
+        with pytest.raises(IndexError, match="there is no"):
+            clip.truth(len(clip))
 
     def test_frames_come_in_the_size_that_is_asked_for(self, folder):
         data = FolderData(FolderConfig(str(folder), height=16, width=20))

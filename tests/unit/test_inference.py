@@ -1,11 +1,17 @@
 """Inference: against the naive way of doing it, frame by frame and class by class."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -15,9 +21,12 @@ from torch import Tensor, nn
 
 from tccam import cam, metrics, temporal
 from tccam import flow as optical
-from tccam.data import BeltConfig, FlowStore, SyntheticBelt
+from tccam.data import BeltConfig, FlowStore, LabelledClip, SyntheticBelt
+from tccam.data.dataset import MASKS, PICTURES, FolderConfig, FolderData
+from tccam.data.recording import write_belt
 from tccam.errors import TccamError
 from tccam.inference import (
+    CURVE,
     Window,
     accuracy,
     assist,
@@ -433,45 +442,230 @@ def test_score_maps_are_placed_and_normalised() -> None:
     assert centre_of(tiles[0, 0])[1] - centre_of(scores[0, 0])[1] == pytest.approx(1.5, abs=0.2)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize(
-    "window",
-    [None, Window(), Window(fusion="max", flow="dis"), Window(2, flow="dis", assisted=False)],
-)
-def test_evaluate_equals_its_plain_formulation(
-    window: Window | None, network: CamNet, flows: FlowStore
-) -> None:
-    clips = BELT.test
-    report = evaluate(network, clips, "divide", 0.4, window=window, flows=flows)
-    scores, truth, occupied, right = [], [], [], []
-    for number, clip in enumerate(clips):
-        pictures = pictures_of(number)
-        output = network(pictures)
-        maps = F.relu(output.maps)
-        if window is not None:
-            options: Any = {"assisted": window.assisted, "progress": False}
-            found = flows.get(clip, window.flow, 4, **options)
-            fields = list(zip(found.flow, found.visible, strict=True))
-            maps = torch.stack(naive(network, pictures, fields, window))
-        judged = (clip.labels == 0) & clip.masks.flatten(1).any(1)
-        scores.append(score_maps(maps[judged], (48, 64), 4))
-        truth.append(clip.masks[judged])
-        occupied.append(clip.occupied[judged])
-        shown = clip.labels != 2
-        right.append(output.logits[shown].argmax(1) == clip.labels[shown])
-    score, mask = torch.cat(scores), torch.cat(truth)
-    iou = metrics.frame_iou(score[:, 0] >= 0.4, mask).mean()
-    assert report.iou_threshold == pytest.approx(float(iou), abs=1e-3)
-    argmax = metrics.frame_iou(metrics.argmax_mask(score), mask).mean()
-    assert report.iou_argmax == pytest.approx(float(argmax), abs=1e-3)
-    outside = metrics.energy_outside(score[:, 0], torch.cat(occupied)).nanmean()
-    assert report.energy_outside == pytest.approx(float(outside), abs=1e-3)
-    assert report.pxap == pytest.approx(
-        metrics.pxap(score[:, 0], mask, metrics.THRESHOLDS), abs=1e-3
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledClip, ...]:
+    """The test clips as a folder; each lacks a frame, and one mask is missing."""
+    root = tmp_path_factory.mktemp("folder")
+    write_belt(DATA, root, progress=False)
+    for video in (root / PICTURES["test"]).glob("*/*"):
+        sorted(video.iterdir())[9].unlink()
+    mask = sorted((root / MASKS["test"] / "before").glob("*/*"))[7]
+    mask.unlink()
+    return FolderData(FolderConfig(str(root))).test
+
+
+class Held(LabelledClip):
+    """All of a clip in memory."""
+
+    labels: Any = None
+    masks: Any = None
+    known: Any = None
+    starts: Any = None
+    background: Any = None
+
+    def __init__(self, clip: LabelledClip) -> None:
+        self.name, self.label = clip.name, clip.label
+        for what in ("frames", "labels", "masks", "known", "starts", "background"):
+            setattr(self, what, getattr(clip, what))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.frames[index]
+
+
+def seen_by(
+    network: CamNet, clip: LabelledClip, window: Window | None, flows: FlowStore
+) -> tuple[Tensor, Tensor]:
+    """Logits and scores of all frames of a clip, each run of frames for itself."""
+    pictures = FrameSet([clip], "divide").pictures(torch.arange(len(clip)))
+    output = network(pictures)
+    maps = F.relu(output.maps)
+    if window is not None:
+        found = flows.get(clip, window.flow, 4, assisted=window.assisted, progress=False)
+        fields = list(zip(found.flow, found.visible, strict=True))
+        ends = [*clip.starts.nonzero().flatten().tolist(), len(clip)]
+        parts = [naive(network, pictures[i:j], fields[i:j], window) for i, j in pairwise(ends)]
+        maps = torch.stack([frame for part in parts for frame in part])
+    return output.logits, score_maps(maps, clip.size, 4)
+
+
+def overlap(one: Any, other: Any) -> float:
+    union = (one | other).sum()
+    return (one & other).sum() / union if union else 1.0
+
+
+def by_definition(scores: Any, logits: Any, clips: Any, threshold: float) -> dict[str, Any]:
+    """A report, each score from its definition, with everything in memory."""
+    labels, masks, occupied, known = (
+        torch.cat([getattr(clip, what) for clip in clips]).numpy()
+        for what in ("labels", "masks", "occupied", "known")
     )
-    assert report.accuracy == pytest.approx(float(torch.cat(right).float().mean()))
+    argmax = (scores[:, 0] > scores[:, 1]) & (scores[:, 0] > scores[:, 2])
+    judged = (labels == 0) & masks.any((1, 2))
+    before, truth, rest = scores[judged, 0], masks[judged], ~occupied[judged]
+
+    def at(level: float) -> tuple[float, float, float, float]:
+        """Frames' mean IoU, mIoU, precision and recall."""
+        found = before >= np.float32(level)
+        hits, drawn = (found & truth).sum(), found.sum()
+        return (
+            np.mean([overlap(*pair) for pair in zip(found, truth, strict=True)]),
+            (overlap(found, truth) + overlap(~found, ~truth)) / 2,
+            hits / drawn if drawn else 1.0,
+            hits / truth.sum(),
+        )
+
+    table = {level: at(level) for level in metrics.THRESHOLDS}
+    points = [(0.0, 0.0), *(table[level][2:] for level in sorted(table, reverse=True))]
+    iou, miou, precision, recall = at(threshold)
+    energy = before.sum((1, 2))
+    return {
+        "accuracy": (logits.argmax(1) == labels)[labels != 2].mean(),
+        "iou_argmax": np.mean([overlap(argmax[n], masks[n]) for n in np.flatnonzero(judged)]),
+        "iou_threshold": iou,
+        "threshold": threshold,
+        "iou_oracle": max(row[0] for row in table.values()),
+        "iou_authors": np.mean([overlap(argmax[n], masks[n]) for n in np.flatnonzero(known)]),
+        "miou": miou,
+        "pxap": sum(here[0] * (here[1] - last[1]) for last, here in pairwise(points)),
+        "precision": precision,
+        "recall": recall,
+        "energy_outside": np.mean(((before * rest).sum((1, 2)) / energy)[energy > 0]),
+        "curve": [[table[level][k] for level in CURVE] for k in (0, 2, 3)],
+    }
+
+
+WINDOWS = [None, Window(), Window(fusion="max", flow="dis"), Window(2, flow="dis", assisted=False)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("threshold", [0.4, 0.123])  # on the grid of the oracle, and beside it
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("kind", ["belt", "folder"])
+def test_evaluate_is_what_its_scores_are_defined_as(
+    kind: str,
+    window: Window | None,
+    threshold: float,
+    network: CamNet,
+    flows: FlowStore,
+    folder: tuple[LabelledClip, ...],
+) -> None:
+    clips: Any = BELT.test if kind == "belt" else folder
+    if kind == "folder" and window is not None and window.flow == "exact":
+        with pytest.raises(TccamError, match="only a synthetic belt knows its exact flow"):
+            evaluate(network, clips, "divide", threshold, window=window, flows=flows)
+        return
+    seen = [seen_by(network, clip, window, flows) for clip in clips]
+    logits, scores = (torch.cat(tensors).numpy() for tensors in zip(*seen, strict=True))
+    expected = by_definition(scores, logits, clips, threshold)
+    report = evaluate(network, clips, "divide", threshold, window=window, flows=flows)
+    # Other batches round the maps otherwise, and a pixel or two crosses a threshold.
+    for name, value in expected.items():
+        found = getattr(report, name)
+        np.testing.assert_allclose(found, value, atol=1e-6 if name == "accuracy" else 1e-3)
     assert accuracy(network, clips, "divide") == pytest.approx(report.accuracy)
-    assert report.threshold == 0.4
+    assert report.threshold == threshold
+    if kind == "folder":
+        assert sum(int((~clip.known).sum()) for clip in clips) == 1
+        assert (
+            report.iou_authors
+            != evaluate(
+                network, BELT.test, "divide", threshold, window=window, flows=flows
+            ).iou_authors
+        )
+
+
+@pytest.mark.parametrize("window", [None, *WINDOWS[2:], Window(flow="zero")])
+def test_a_folder_is_judged_as_the_same_frames_in_memory(
+    window: Window | None, network: CamNet, flows: FlowStore, folder: tuple[LabelledClip, ...]
+) -> None:
+    held = [Held(clip) for clip in folder]
+    options: Any = {"window": window, "flows": flows}
+    chosen = [choose_threshold(network, clips, "mask", **options) for clips in (folder, held)]
+    assert chosen[0] == chosen[1]
+    reports = [evaluate(network, clips, "mask", chosen[0], **options) for clips in (folder, held)]
+    assert reports[0] == reports[1]  # to the bit
+
+
+@pytest.mark.parametrize("window", [None, Window(2)])
+def test_the_size_of_a_batch_changes_nothing(
+    window: Window | None, flows: FlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look: Any = Look()  # rounds alike in every batch
+    options: Any = {"window": window, "flows": flows}
+    thresholds, reports = set(), []
+    for frames in (64, 1, 7):
+        monkeypatch.setattr("tccam.inference._FRAMES", frames)
+        thresholds.add(choose_threshold(look, BELT.test, "none", **options))
+        with counted(look) as passes:
+            reports.append(evaluate(look, BELT.test, "none", 0.4, **options))
+        assert max(passes) == frames
+        assert sum(passes) == 4 * DATA.frames  # each frame once, whatever the window
+    assert len(thresholds) == 1
+    assert reports[0] == reports[1] == reports[2]
+
+
+def test_few_large_frames_pass_together(network: CamNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pixels, most in ((5 * 48 * 64, 5), (1, 1)):
+        monkeypatch.setattr("tccam.inference._PIXELS", pixels)
+        with counted(network) as passes:
+            evaluate(network, BELT.test, "divide", 0.4)
+        assert max(passes) == most
+
+
+def test_memory_does_not_grow_with_the_clips(tmp_path: Path) -> None:
+    """Four times the frames: what stays of all of them is some 2 KB a frame."""
+    config = replace(DATA, height=96, width=128, lead_in=0, test=1)
+    for clip in SyntheticBelt(config).test:
+        pixels = {PICTURES["test"]: clip.frames.permute(0, 2, 3, 1)}
+        if clip.label == "before":
+            pixels[MASKS["test"]] = clip.masks * 255
+        for name, count in (("short", 32), ("long", 128)):
+            for kind, pictures in pixels.items():
+                place = tmp_path / name / kind / str(clip.label) / "video"
+                place.mkdir(parents=True)
+                for number in range(count):
+                    picture = pictures[number % len(clip)].byte().numpy()
+                    assert cv2.imwrite(str(place / f"frame_{number}.png"), picture)
+    script = textwrap.dedent("""
+        import resource, sys
+        import torch
+        from tccam import inference
+        from tccam.data.dataset import FolderConfig, FolderData
+        from tccam.inference import Window, choose_threshold, evaluate
+        from tccam.network import CamNet
+        torch.set_num_threads(1)
+        inference._FRAMES = 8  # a batch that both folders fill
+        network, window, peaks = CamNet("small"), Window(flow="dis", assisted=False), []
+        for folder in sys.argv[1:]:
+            clips = FolderData(FolderConfig(folder)).test
+            threshold = choose_threshold(network, clips, "none")
+            evaluate(network, clips, "none", threshold, window=window)
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(peaks[1] - peaks[0])
+    """)
+    folders = [str(tmp_path / name) for name in ("short", "long")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *folders],
+        env={**os.environ, "TCCAM_FLOWS": str(tmp_path / "flows")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert int(done.stdout) < 16, f"{done.stdout} MB more"
+    assert not (tmp_path / "flows").exists()
+
+
+def test_bars_are_shown_if_asked_for(network: CamNet, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(network, BELT.test, "divide", 0.4)
+    assert capsys.readouterr() == ("", "")
+    evaluate(network, BELT.test, "divide", 0.4, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"{4 * DATA.frames}/{4 * DATA.frames}" in captured.err
 
 
 def test_the_threshold_is_the_best_of_the_validation_clips(

@@ -223,6 +223,63 @@ def test_a_tie_goes_to_no_class() -> None:
     assert not metrics.argmax_mask(maps, 1).any()
 
 
+# --- Counts
+
+
+@quick
+@given(score_maps, pictures)
+def test_counts_are_those_of_the_definition(scores: Tensor, masks: Tensor) -> None:
+    counts = metrics.Counts.of(scores, masks, GRID)
+    matrices = counts.confusion()
+    for k, threshold in enumerate(GRID):
+        predicted = scores >= threshold
+        assert torch.equal(counts.hits[:, k], (predicted & masks).sum((1, 2)))
+        assert torch.equal(counts.predicted[:, k], predicted.sum((1, 2)))
+        assert torch.equal(matrices[k], metrics.confusion_matrix(predicted, masks))
+    assert torch.equal(counts.objects, masks.sum((1, 2)))
+    assert counts.pixels.tolist() == [30, 30]
+
+
+@quick
+@given(score_maps, pictures)
+def test_counts_of_parts_join_to_the_scores_of_the_whole(scores: Tensor, masks: Tensor) -> None:
+    joined = metrics.Counts.join(
+        metrics.Counts.of(scores[i : i + 1], masks[i : i + 1], GRID) for i in range(len(scores))
+    )
+    for score in ("frame_iou", "mean_iou"):
+        options: Any = {"score": score}
+        whole = metrics.iou_curve(scores, masks, GRID, **options)
+        assert torch.equal(joined.iou_curve(**options), whole)
+        best = metrics.best_threshold(scores, masks, GRID, **options)
+        assert joined.best_threshold(**options)[:2] == best[:2]
+    curve = metrics.precision_recall(scores, masks, GRID)
+    for here, there in zip(joined.precision_recall(), curve, strict=True):
+        torch.testing.assert_close(here, there, atol=0, rtol=0, equal_nan=True)
+    area = metrics.pxap(scores, masks, GRID)
+    assert joined.pxap() == pytest.approx(area, abs=0, nan_ok=True)
+
+
+@quick
+@given(score_maps, pictures)
+def test_some_of_the_thresholds_are_enough(scores: Tensor, masks: Tensor) -> None:
+    some, counts = GRID[1:4], metrics.Counts.of(scores, masks, GRID).at(GRID[1:4])
+    assert counts.thresholds.tolist() == list(some)
+    assert torch.equal(counts.iou_curve(), metrics.iou_curve(scores, masks, some))
+    pxap = pytest.approx(metrics.pxap(scores, masks, some), abs=0, nan_ok=True)
+    assert counts.pxap() == pxap
+
+
+def test_frames_of_different_sizes_join() -> None:
+    small = (torch.tensor([[[0.9, 0.1]]]), torch.tensor([[[True, True]]]))
+    large = (torch.tensor([[[0.9, 0.9], [0.1, 0.1]]]), torch.tensor([[[True, False]] * 2]))
+    counts = metrics.Counts.join(metrics.Counts.of(*pair, [0.5]) for pair in (small, large))
+    assert counts.pixels.tolist() == [2, 4]
+    # 2 of 4 objects found, 1 of 2 others painted; IoU 1/2 and 1/3, of all pixels 2/5 and 1/4
+    assert counts.confusion().tolist() == [[[1, 1], [2, 2]]]
+    assert float(counts.iou_curve()) == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert float(counts.iou_curve("mean_iou")) == pytest.approx((2 / 5 + 1 / 4) / 2)
+
+
 # --- iou_curve, best_threshold
 
 
@@ -540,6 +597,17 @@ NAN[1, 2, 3] = math.nan
         ("thresholds", lambda: metrics.precision_recall(SCORES, MASKS, [0.5, math.inf])),
         ("score", lambda: metrics.best_threshold(SCORES, MASKS, score="iou")),
         ("scores", lambda: metrics.pxap(SCORES / 0, MASKS)),
+        ("masks", lambda: metrics.Counts.of(SCORES, MASKS[:1])),
+        ("parts", lambda: metrics.Counts.join([])),
+        (
+            "parts",
+            lambda: metrics.Counts.join(
+                metrics.Counts.of(SCORES, MASKS, grid) for grid in ([0.5], [0.6])
+            ),
+        ),
+        ("thresholds", lambda: metrics.Counts.of(SCORES, MASKS, [0.5]).at([0.6])),
+        ("thresholds", lambda: metrics.Counts.of(SCORES, MASKS).at([0.5, 0.4])),
+        ("score", lambda: metrics.Counts.of(SCORES, MASKS).iou_curve("iou")),  # type: ignore
         ("scores", lambda: metrics.max_box_acc(NAN, MASKS)),
         ("iou", lambda: metrics.max_box_acc(SCORES, MASKS, iou=[0.0])),
         ("iou", lambda: metrics.max_box_acc(SCORES, MASKS, iou=[])),
