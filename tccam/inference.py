@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, islice, starmap, tee
+from itertools import compress, islice, starmap
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 import torch
@@ -571,17 +571,24 @@ def _parts(
     passing = index  # neighbours pass the network too
     if window is not None:
         passing = torch.isin(data.clip, data.clip[index]).nonzero().flatten()
-    outputs, copies = tee(_outputs(network, data, passing))
-    maps: Iterator[Tensor] = (output.maps for output in copies)
+    waiting: deque[Tensor] = deque()  # logits, while their maps wait for neighbours
+    maps = _kept(_outputs(network, data, passing), waiting)
     if window is not None:
         maps = _assisted(maps, data, clips, passing, window, network.output_stride, store)
-    frames = _bar(zip(passing, outputs, maps, strict=True), "frames", len(passing), progress)
+    seen = ((number, waiting.popleft(), m) for number, m in zip(passing, maps, strict=True))
+    frames = _bar(seen, "frames", len(passing), progress)
     wanted = compress(frames, torch.isin(passing, index))
-    while part := list(islice(wanted, _batch(data))):
-        numbers = torch.stack([number for number, _, _ in part])
-        logits = torch.stack([output.logits for _, output, _ in part])
-        scores = score_maps(torch.stack([m for _, _, m in part]), data.size, network.output_stride)
+    while part := tuple(islice(wanted, _batch(data))):
+        numbers, logits, helped = map(torch.stack, zip(*part, strict=True))
+        scores = score_maps(helped, data.size, network.output_stride)
         yield _Part(numbers, logits, scores, *data.truth(numbers))
+
+
+def _kept(outputs: Iterable[CamOutput], waiting: deque[Tensor]) -> Iterator[Tensor]:
+    """The maps; the logits go to ``waiting``."""
+    for logits, maps in outputs:
+        waiting.append(logits)
+        yield maps
 
 
 def _assisted(
