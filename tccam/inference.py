@@ -436,9 +436,14 @@ def accuracy(
         clips: clips of both cameras.
         background: how the network's pictures lose their background.
         progress: whether to show a bar on stderr.
+
+    Raises:
+        TccamError: if no frame shows an object.
     """
     data = FrameSet(clips, background)
     shown = _shown(data)
+    if len(shown) == 0:
+        raise TccamError("clips: no frame shows an object")
     outputs = _bar(_outputs(network, data, shown), "accuracy", len(shown), progress)
     logits = torch.stack([output.logits for output in outputs])
     return metrics.accuracy(logits, data.labels[shown])
@@ -462,7 +467,7 @@ def choose_threshold(
         clips: VALIDATION clips, never test clips.
         background: how the network's pictures lose their background.
         window: how a frame's neighbours help; None for not at all.
-        flows: where flow is kept; the default store when None.
+        flows: where flow is kept, but that of data folders; the default store when None.
         progress: whether to show bars on stderr.
 
     Returns:
@@ -500,7 +505,7 @@ def evaluate(
         background: how the network's pictures lose their background.
         threshold: of the mask, from :func:`choose_threshold`.
         window: how a frame's neighbours help; None for not at all.
-        flows: where flow is kept; the default store when None.
+        flows: where flow is kept, but that of data folders; the default store when None.
         progress: whether to show bars on stderr.
 
     Returns:

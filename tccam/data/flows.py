@@ -183,6 +183,8 @@ def stream_flow(
     Raises:
         TccamError: if there is no such method, or it does not fit the clip.
     """
+    if stride < 1:
+        raise TccamError(f"stride: expected at least 1, got {stride}")
     height, width = clip.size
     size = (-(-height // stride), -(-width // stride))
     if method == "zero":

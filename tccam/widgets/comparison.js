@@ -19,7 +19,7 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
   const both = h("div", { className: "tx-wipe" },
     right.view.element, left.view.element, left.tag, right.tag, wipe);
   both.style.aspectRatio = `${W} / ${H}`;
-  const number = h("output");
+  const number = h("output", { ariaLive: "off" });
   const time = scrubber(count, set);
   kind.element.hidden = classes.length < 2;
   root.append(

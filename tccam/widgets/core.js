@@ -184,7 +184,7 @@ function slider(title, last, step, slide) {
 function scrubber(count, set, noun = "frame", wait = 120) {
   let [frame, timer] = [0, null];
   const button = h("button", { type: "button", className: "tx-play" });
-  const output = h("output");
+  const output = h("output", { ariaLive: "off" });
   const bar = slider(noun, count - 1, 1, (k) => {
     stop();
     set({ frame: k });

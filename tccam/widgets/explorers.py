@@ -167,6 +167,8 @@ class PuzzleExplorer(Explorer):
             if tiles.shape != expected:
                 raise TccamError(f"maps[{pieces}]: expected {expected}, got {tuple(tiles.shape)}")
         scale = max(float(tiles.max()) for tiles in maps.values()) or 1.0
+        if not math.isfinite(scale):
+            raise TccamError(f"maps: expected finite values, got {scale}")
         data = {
             "alt": alt,
             "frames": pictures,

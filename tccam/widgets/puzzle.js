@@ -20,7 +20,7 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
   const whole = stage(pictures.h, pictures.w, `${data.alt}: map of the whole picture`);
   const gap = stage(H, W, "Where the two maps differ");
   const note = h("p", { className: "tx-note" });
-  const score = h("output", { className: "tx-number" });
+  const score = h("output", { className: "tx-number", ariaLive: "off" });
   const time = scrubber(count, set, "picture", 700);
   const panel = (title, ...parts) =>
     h("div", {}, h("div", { className: "tx-title" }, title), ...parts);

@@ -20,9 +20,9 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
   const near = toggle("with neighbours", (on) => pick(base(shown.method), on));
   const kind = choice("Map of", classes, (name) => set({ class: name }));
   const view = stage(H, W, data.alt);
-  const number = h("output", { className: "tx-number" });
+  const number = h("output", { className: "tx-number", ariaLive: "off" });
   const note = h("p", { className: "tx-note" });
-  const level = h("output");
+  const level = h("output", { ariaLive: "off" });
   const threshold = slider("Threshold", 1, 0.01, (t) => set({ threshold: t }));
   const time = scrubber(count, set);
   const legend = h("p", { className: "tx-legend" });

@@ -234,6 +234,15 @@ class TestTrain:
 
 
 class TestEvaluate:
+    def test_on_validation_it_chooses_the_threshold_that_test_frames_are_judged_at(
+        self, place, run, capsys
+    ):
+        words = ("evaluate", run, place / "data", "--flow", "none")
+        chosen, judged = said(capsys, *words, "--split", "validation"), said(capsys, *words)
+        assert chosen["from"] == judged["from"] == "validation"
+        assert chosen["threshold"] == judged["threshold"]
+        assert chosen["iou_threshold"] == pytest.approx(chosen["iou_oracle"], abs=1e-6)
+
     def test_chooses_on_validation_and_scores_the_test_split(self, place, run, capsys):
         found = said(capsys, "evaluate", run[:6], place / "data", "--flow", "none")
         network = load_run(run, RunStore(place / "runs")).network
@@ -402,8 +411,11 @@ class TestExamine:
     def test_a_long_video_is_not_decoded_to_its_end(self, belt, capsys, monkeypatch):
         monkeypatch.setattr(VideoClip, "__len__", lambda self: pytest.fail("decoded"))
         monkeypatch.setattr(_Decoder, "skip", lambda self: pytest.fail("decoded"))
+        read, calls = _Decoder.read, []
+        monkeypatch.setattr(_Decoder, "read", lambda self: calls.append(1) or read(self))
         main(["data", "examine", str(belt), "--frames", "16"])
         assert "16/16" in capsys.readouterr().err
+        assert len(calls) < 40  # of 60 frames: 16 are counted, and 16 are looked at
 
     @pytest.mark.parametrize("preset", ["fast", "full"])
     def test_it_examines_for_the_network_of_the_preset(self, preset):
