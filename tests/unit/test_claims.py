@@ -98,7 +98,10 @@ GLUED = "spatial"  # one whose evidence is glued: the first piece has an interva
         (evidence(STUDY, 2, place={"stride": 8}), "evidence 2: place: the study ablation has no"),
         (evidence(STUDY, 1, place={}), "place: expected a value of stride; got {}"),
         (evidence(STUDY, 1, score="iou"), "evidence 1: score 'iou': score: expected one of arm,"),
-        (evidence(STUDY, 1, score="arm"), "evidence 1: score 'arm': could not convert"),
+        (
+            evidence(STUDY, 1, score="arm"),
+            "evidence 1: score 'arm': arm: not a number for each seed",
+        ),
         (evidence(STUDY, 1, expect="more"), "expect: one of positive, negative, none; got 'more'"),
         (evidence(STUDY, 1, glue="x"), "evidence 1: there is no field glue"),
         (evidence(GLUED, 1, glue="puzzle_x"), "no cell of puzzle-tiling.ipynb glues 'puzzle_x'"),
