@@ -214,7 +214,8 @@ def segment_files(
     Args:
         run: see :func:`tccam.training.loop.load_run`.
         clip: the video.
-        folder: for ``frame_000000.png`` and so on; it is made.
+        folder: for the masks; it is made. They have the names of the pictures of a folder, else
+            ``frame_000000.png`` and so on.
         threshold: see :func:`segment`.
         window: see :func:`segment`.
         chunk: see :func:`segment`.
@@ -255,14 +256,15 @@ def segment_files(
     stream = iter(clip)
     if sum(1 for _ in islice(stream, done)) < done:
         raise TccamError(f"{folder}: it holds more masks than {clip.name} has frames")
-    paths = [folder / f"frame_{number:06d}.png" for number in range(done)]
+    names = (Path(name).stem for name in _names(clip))
+    paths = [folder / f"{name}.png" for name in islice(names, done)]
     # A count of a video's frames would decode them all: the bar believes the container.
     total = clip.promised or None if isinstance(clip, VideoClip) else len(clip)
     with tqdm(desc=clip.name, initial=done, total=total, unit="frame", disable=not progress) as bar:
         gaps = [gap - done for gap in _gaps(clip) if gap > done]
         for part in _chunks(run, stream, chunk, background, gaps):
             for here in _of_chunk(run, part, threshold, window, batch):
-                path = folder / f"frame_{len(paths):06d}.png"
+                path = folder / f"{next(names)}.png"
                 pixels = here.mask.numpy().astype(np.uint8) * 255
                 write_atomic(path, cv2.imencode(".png", pixels)[1].tobytes())
                 paths.append(path)
@@ -368,7 +370,7 @@ def write_annotations(
         category: what the objects are called.
     """
     height, width = clip.size
-    names = (file.name for file in clip.files) if isinstance(clip, FolderClip) else _names()
+    names = _names(clip)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:  # a line at a time: videos are long
@@ -388,8 +390,10 @@ def write_annotations(
     return path
 
 
-def _names() -> Iterator[str]:
-    """What the frames of a video file are called."""
+def _names(clip: Clip) -> Iterator[str]:
+    """What the frames of a video are called."""
+    if isinstance(clip, FolderClip):
+        return (file.name for file in clip.files)
     return (f"frame_{number:06d}.jpg" for number in count())
 
 

@@ -31,3 +31,4 @@ echo "Making .venv from requirements.lock ..."
 .venv/bin/python -m ipykernel install --prefix .venv --name tccam --display-name tccam >/dev/null
 [ -z "$BACKEND" ] || echo "$BACKEND" > .venv/.torch-backend
 echo "$KEY" > .venv/.ready
+echo "Ready: .venv/bin/tccam --help, make book"

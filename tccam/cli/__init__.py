@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says, our errors say better
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file may have a name that is no text
             stream.reconfigure(errors="backslashreplace")

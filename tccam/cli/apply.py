@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     segmenting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR",
                             help="a video (.webm, .mp4, .avi), or a folder")  # fmt: skip
     segmenting.add_argument(
-        "--threshold", type=float, default=0.5, metavar="T",
+        "--threshold", type=float, metavar="T",
         help="of the normalised map (0.5; tccam evaluate chooses one where masks are known)",
     )  # fmt: skip
     segmenting.add_argument(
@@ -94,6 +94,9 @@ def _loaded(options: argparse.Namespace, order: str) -> Run:
 
 def _segment(options: argparse.Namespace) -> int:
     output, several = options.output, len(options.videos) > 1
+    if options.threshold is None:
+        print("threshold 0.50, a guess: tccam evaluate RUN DIR chooses one", file=sys.stderr)
+        options.threshold = 0.5
     if not 0 <= options.threshold <= 1:
         raise TccamError(f"--threshold: expected 0 … 1, got {options.threshold}")
     to_video = output.suffix.lower() in _VIDEOS

@@ -254,12 +254,17 @@ def _examine(options: argparse.Namespace) -> int:
             print(f"{check.verdict:<10}{check.name:<8}{check.found}")
             if check.advice:
                 print(f"{'':<18}→ {check.advice}")
+        verdicts = [check.verdict for check in checks]
+        print(", ".join(f"{verdicts.count(v)} {v}" for v in ("good", "doubtful", "bad")))
     return 1 if any(check.verdict == "bad" for check in checks) else 0
 
 
 def _import(options: argparse.Namespace) -> int:
+    from tccam.data.dataset import PICTURES
     from tccam.data.recording import import_videos
 
+    if options.validation and not options.clip_frames:
+        raise TccamError("--validation: it takes clips, so it needs --clip-frames N")
     made = import_videos(
         options.videos,
         options.to,
@@ -272,6 +277,11 @@ def _import(options: argparse.Namespace) -> int:
         apart=options.apart,
         ending=options.ending,
     )
+    if options.validation and not any(PICTURES["validation"] in w.path.as_posix() for w in made):
+        print(
+            "no clip for the validation split: there is one alone; choose fewer --clip-frames",
+            file=sys.stderr,
+        )
     return _made(made, options)
 
 

@@ -29,7 +29,8 @@ def add(commands: Commands) -> None:
     exporting.add_argument(
         "--frames",
         action="store_true",
-        help="the file takes frames, uint8, and the empty belt, and removes the background itself",
+        help="the file takes frames, uint8, and the empty belt, float32 in 0 … 255, and removes "
+        "the background itself",
     )
     exporting.add_argument(
         "--size", type=size, metavar="HxW", help="the only size that the file takes (any)"

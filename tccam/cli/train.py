@@ -46,6 +46,20 @@ _FOLDERS = {"method": "both", "flow": "dis"}
 _OPTIONAL = {"weights": str, "output_stride": int}
 _SCORES = ("accuracy", "iou_argmax", "iou_threshold", "iou_oracle", "iou_authors", "miou", "pxap")
 
+_SCORES_HELP = """\
+accuracy       share of the frames whose camera is recognised
+iou_argmax     mean IoU over frames that show something illegal; a pixel is illegal where the map
+               of "before" is the highest
+iou_threshold  the same, where the map of "before" reaches the threshold
+iou_oracle     the same at the best threshold for these very frames
+iou_authors    as the paper scores: argmax, empty frames included
+miou           mean of the IoU of illegal pixels and of all others, over all frames together
+pxap           average precision of pixels
+precision      share of the mask that is illegal
+recall         share of the illegal pixels that are in the mask
+
+"""
+
 
 def add(commands: Commands, settings: bool) -> None:
     """Add both commands, training with its settings if asked for."""
@@ -82,11 +96,14 @@ def add(commands: Commands, settings: bool) -> None:
     judging = commands.add_parser(
         "evaluate",
         help="score a run on masks",
-        description="Score a run on the masks of a folder. The threshold comes from the masks of "
-        "the validation split where there are some, and never from the test split; on the "
-        "validation split itself the scores at it are a little too good. Accuracy counts all "
-        "frames that are not in a folder bg, empty ones too.",
-        epilog="example: tccam evaluate 1f3a belt/ --json",
+        description=(
+            "Score a run on the masks of a folder. The threshold comes from the masks of the\n"
+            "validation split where there are some, and never from the test split; on the\n"
+            "validation split itself the scores at it are a little too good. Accuracy counts all\n"
+            "frames that are not in a folder bg, empty ones too."
+        ),
+        epilog=_SCORES_HELP + "example: tccam evaluate 1f3a belt/ --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     judging.add_argument("run", metavar="RUN", help=RUN)
     judging.add_argument("folder", metavar="DIR")
@@ -168,9 +185,10 @@ def _train(options: argparse.Namespace) -> int:
         print(f"run {run.key}: {steps} in {run.seconds:.0f} s", flush=True)
     accuracy = _accuracy(run, data)
     following = [
-        f"tccam evaluate {run.key[:8]} {shlex.quote(options.folder)}",
-        f"tccam segment {run.key[:8]} VIDEO -o found.mp4",
+        f"tccam evaluate {run.key[:8]} {shlex.quote(options.folder)}{split}"
+        for split in _judged(data)
     ]
+    following.append(f"tccam segment {run.key[:8]} VIDEO -o found.mp4 --threshold T")
     if options.json:
         facts = {"run": run.key, "seconds": round(run.seconds, 1), "loss": float(run.losses[-1])}
         facts |= {"accuracy": accuracy, "next": following}
@@ -197,6 +215,16 @@ def _accuracy(run: Run, data: FolderData) -> float | None:
     except TccamError as error:  # the run is finished all the same
         print(f"tccam: no accuracy: {error}", file=sys.stderr)
         return None
+
+
+def _judged(data: FolderData) -> Iterable[str]:
+    """What asks for the scores on the split that has masks, if there is one."""
+    from tccam.data.dataset import MASKS
+
+    for split, words in (("test", ""), ("validation", " --split validation")):
+        if any((Path(data.config.root) / MASKS[split]).glob("*/*")):
+            yield words
+            return
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -264,4 +292,5 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(f"run {run.key} on {options.split}, threshold {threshold:.2f} ({origin})")
     for name, value in scores.items():
         print(f"  {name:<14}{value:.4f}")
+    print(f"next:\n  tccam segment {run.key[:8]} VIDEO -o found.mp4 --threshold {threshold:.2f}")
     return 0

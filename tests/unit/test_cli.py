@@ -157,7 +157,6 @@ class TestTrain:
             (["train", "DATA", "--flow", "magic"], "TrainConfig.flow: expected one of"),
             (["evaluate", "zz", "DATA"], "zz: neither a run nor a folder"),
             (["evaluate", "RUN", "DATA", "--threshold", "40"], "--threshold: expected 0 … 1"),
-            (["evaluate", "RUN", "DATA", "--split", "validation"], "it has to be given"),
             (["segment", "RUN", "no.mp4", "-o", "out"], "no.mp4: expected a video file"),
             (["segment", "RUN", "VIDEO", "-o", "out.mkv"], "out.mkv: expected a folder, or a"),
             (["segment", "RUN", "VIDEO", "-o", "a/out.mp4"], "a/out.mp4: its folder does not"),
@@ -195,7 +194,7 @@ class TestTrain:
         assert found["accuracy"] == accuracy(load_run(run).network, known, "divide")
         assert found["next"] == [
             f"tccam evaluate {run[:8]} {root}",
-            f"tccam segment {run[:8]} VIDEO -o found.mp4",
+            f"tccam segment {run[:8]} VIDEO -o found.mp4 --threshold T",
         ]
         assert main(["train", str(root), *TRAIN]) == 0
         lines = capsys.readouterr().out.splitlines()
@@ -284,6 +283,10 @@ class TestSegment:
             "annotations.json", "overlay.webm", "png"
         ]  # fmt: skip
         assert len(VideoClip(made["video"])) == len(list((tmp_path / "out/png").glob("*.png")))
+        pictures = place / "data/test_set/images/before/video_000"
+        said(capsys, "segment", run, pictures, "-o", "named", "--threshold", "0.5")
+        masks = sorted(path.stem for path in (tmp_path / "named/png").glob("*.png"))
+        assert masks == sorted(path.stem for path in pictures.glob("*.png"))
         drawn = (tmp_path / "out/overlay.webm").stat().st_mtime_ns
         again = said(capsys, "segment", run, video, "-o", "out", "--category", "glass")
         assert again == made
@@ -390,6 +393,16 @@ def belt(tmp_path_factory):
     """A recording that passes every check."""
     clip = SyntheticBelt(BeltConfig(train=1, validation=0, test=0)).train[0]
     return write_video(tmp_path_factory.mktemp("tape") / "belt.avi", iter(clip), fps=25)
+
+
+class TestImport:
+    def test_no_clip_for_validation_is_said(self, place, belt, tmp_path, capsys):
+        words = ["data", "import", str(belt), "--to", str(tmp_path / "data"), "--label", "before"]
+        assert main([*words, "--validation", "0.2"]) == 1
+        assert "--validation: it takes clips, so it needs --clip-frames" in capsys.readouterr().err
+        assert not (tmp_path / "data").exists()
+        assert main([*words, "--validation", "0.2", "--clip-frames", "500"]) == 0
+        assert "no clip for the validation split" in capsys.readouterr().err
 
 
 class TestExamine:
