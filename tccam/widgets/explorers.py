@@ -185,8 +185,8 @@ class PuzzleExplorer(Explorer):
 class WarpExplorer(Explorer):
     """One flow vector, and what a map becomes when it is fetched through it.
 
-    Drag the vector's tip: :func:`tccam.flow.geometry.warp` reads the map there, from the four cells around.
-    Cells that leave the picture are invalid. The switch takes the authors' sampling.
+    Drag the vector's tip: :func:`tccam.flow.geometry.warp` reads the map there, from the four cells
+    around. Cells that leave the picture are invalid. The switch takes the authors' sampling.
 
     Args:
         maps: float (h, w) in [0, 1], at most 48×48 cells.
