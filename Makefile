@@ -16,6 +16,8 @@ export MPLCONFIGDIR := $(CACHE)/matplotlib
 export TCCAM_RUNS ?= $(CACHE)/runs
 export TCCAM_FLOWS ?= $(CACHE)/flows
 export PYTHON
+# Where this is set, every kernel would compile PyTorch from its sources: six seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 # glibc would give the memory of every training step back and fetch it again for the next: a fifth of
 # the time at fine maps.
 export MALLOC_TRIM_THRESHOLD_ := 4000000000

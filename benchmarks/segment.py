@@ -1,6 +1,6 @@
 """`python -m benchmarks.segment`: does the memory of `tccam segment` grow with the video?
 
-A belt at 1080p and 5 frames a second, a network of 24 steps, every output; a quarter of an hour.
+A belt at 1080p and 2 frames a second, a network of 24 steps, every output; ten minutes.
 The rows are kept in results/benchmarks.json, beside those of `python -m benchmarks`.
 """
 
@@ -30,7 +30,7 @@ from tccam.store import RunStore, machine, provenance
 from tccam.training import TrainConfig, fit
 
 MINUTES = (1.0, 5.0, 20.0)
-FPS = 5
+FPS = 2
 SIZE = (1080, 1920)
 BELT = BeltConfig(height=144, width=256, frames=60, train=2, validation=1, test=1)
 

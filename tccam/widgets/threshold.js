@@ -36,11 +36,15 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
         h("div", {}, h("span", { className: "tx-title" }, "IoU with the mask"), number, note),
         h("div", { className: "tx-grow" },
           h("div", { className: "tx-title" }, h("span", {}, "Threshold"), level),
-          threshold.element, h("p", { className: "tx-note" }, "Curve: mean IoU of the clip")))),
+          threshold.element, h("p", { className: "tx-note" }, "Curve: mean IoU of the frames with a mask")))),
     time.element,
     h("p", { className: "tx-note" }, "Curve: IoU of each frame at this threshold; ",
       "the method shown in full, the others faint"));
   kind.element.hidden = classes.length < 2;
+
+  // Without a mask a frame counts 1 when nothing is found: a mean of those rewards an empty mask.
+  const told = Array.from({ length: count }, (_, k) => frame(masks, k).some((v) => v > 0));
+  const overall = (values) => mean(told.includes(true) ? values.filter((_, k) => told[k]) : values);
 
   return (state) => {
     shown = state;
@@ -50,7 +54,7 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
       ({ values: of(tallies(i, c)), color: colors[i], strong: i === m }));
     const each = curve((frames_) => frames_.map((found) => iou(found, t)));
     const all = curve((frames_) => Array.from({ length: 101 },
-      (_, i) => mean(frames_.map((found) => iou(found, i / 100)))));
+      (_, i) => overall(frames_.map((found) => iou(found, i / 100)))));
     method.show(base(state.method));
     near.show(state.method !== base(state.method));
     near.element.hidden = !names.includes(base(state.method) + NEAR);
@@ -62,7 +66,7 @@ const render = (context) => explore(context, async ({ root, set, data }) => {
     view.outline({ found: border((i) => map[i] >= lowest(t), H, W),
       mask: border((i) => mask[i] > 0, H, W) }, H, W);
     number.textContent = fixed(each[m].values[k]);
-    note.textContent = `this frame; mean of the clip ${fixed(mean(each[m].values))}`;
+    note.textContent = `this frame; mean ${fixed(overall(each[m].values))} of the frames with a mask`;
     level.textContent = fixed(t);
     const last = (line) => line.sort((a, b) => a.strong - b.strong); // on top of the others
     const score = `IoU ${number.textContent}`;

@@ -88,5 +88,5 @@ def test_your_own_video_from_import_to_mask_video(tmp_path: Path) -> None:
     assert len(found["images"]) == len(frames)
     notebook = nbformat.read(tmp_path / "your-own-video.ipynb", as_version=4)
     shown = "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if "text" in o)
-    assert "no masks: threshold 0.50, a guess" in shown
+    assert "no masks: threshold 0.15, a guess" in shown
     assert "\n0 errors" in shown
