@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
     segmenting.add_argument(
         "--threshold", type=float, metavar="T",
         help="of the normalised map; tccam evaluate chooses one where masks are known (a guess: "
-        "0.15 for a run with tiles, 0.3 for others, about what validation chose in the book's studies)",
+        "0.15 for a run with tiles, 0.3 for others, as validation chose in the book's studies)",
     )  # fmt: skip
     segmenting.add_argument(
         "--flow", choices=("dis", "farneback", "none"), default="dis",
