@@ -109,13 +109,13 @@ class RetrainPanel:
         image, mask = self.clip[self.frame], self.clip.masks[self.frame]
         words = "The frame, its illegal objects outlined"
         parts = [_figure(viz.outline(image, mask), words, words)]
-        for whose, weights in (
-            ("The book's", (self.config.alpha, self.config.beta)),
-            ("Yours", (alpha, beta)),
+        for whose, a, b in (
+            ("The book's", self.config.alpha, self.config.beta),
+            ("Yours", alpha, beta),
         ):
-            found = self.retrain(*weights)
+            found = self.retrain(a, b)
             numbers = f"IoU {found.iou_argmax:.2f} argmax, {found.iou_best:.2f} best threshold"
-            words = "{}: α = {:g}, β = {:g}. {}".format(whose, *weights, numbers)
+            words = f"{whose}: α = {a:g}, β = {b:g}. {numbers}"
             drawn = viz.outline(viz.heat(image, found.scores), mask)
             parts.append(_figure(drawn, words, f"Map of before over the frame. {words}"))
         return f'<div style="display: flex; flex-wrap: wrap; gap: 1em">{"".join(parts)}</div>'
@@ -153,8 +153,8 @@ class RetrainPanel:
         return ipywidgets.VBox([alpha, beta, ipywidgets.HBox([button, status]), shown])
 
     def __repr__(self) -> str:
-        book, yours = (self.config.alpha, self.config.beta), self.start
-        return "RetrainPanel: α = {:g}, β = {:g} beside α = {:g}, β = {:g}".format(*yours, *book)
+        (a, b), book = self.start, self.config
+        return f"RetrainPanel: α = {a:g}, β = {b:g} beside α = {book.alpha:g}, β = {book.beta:g}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self)}
