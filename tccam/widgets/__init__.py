@@ -2,7 +2,8 @@
 
 Their arithmetic runs in the browser, on maps of one byte a pixel that travel with the page. Where
 anywidget is installed an explorer is a widget whose ``state`` Python can read and write; elsewhere,
-and in the book, the same few lines of JavaScript draw it with neither kernel nor network.
+and in the book, the same few lines of JavaScript draw it with neither kernel nor network. The panel
+that trains needs a kernel, and shows a still without one.
 """
 
 from tccam.widgets.base import Explorer
@@ -12,11 +13,13 @@ from tccam.widgets.explorers import (
     ThresholdExplorer,
     WarpExplorer,
 )
+from tccam.widgets.retraining import RetrainPanel
 
 __all__ = [
     "Explorer",
     "MethodComparison",
     "PuzzleExplorer",
+    "RetrainPanel",
     "ThresholdExplorer",
     "WarpExplorer",
 ]
