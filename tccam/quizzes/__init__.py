@@ -169,7 +169,7 @@ def _question(question: Json) -> str:
     items = []
     for answer in _answers(question):
         correct = bool(answer.get("correct"))
-        span = answer.get("range") or [answer["value"]] * 2 if "value" in answer else []
+        span = [answer["value"]] * 2 if "value" in answer else answer.get("range")
         data = f' data-from="{span[0]}" data-to="{span[1]}"' if span else ""
         items.append(
             f'<li data-correct="{str(correct).lower()}"{data}><span>{_rich(_option(answer))}</span>'

@@ -6,14 +6,19 @@
     element.append(...children);
     return element;
   };
-  const sign = (correct) => make("span", { ariaHidden: "true" }, correct ? "✓ " : "✗ ");
+  const sign = (correct) => {
+    const made = make("span", {}, correct ? "✓ " : "✗ ");
+    made.setAttribute("aria-hidden", "true");
+    return made;
+  };
   const number = (text) => (text.trim() ? Number(text.replace(",", ".").replace("−", "-")) : NaN);
 
   const form = (question) => {
     const { type, precision } = question.dataset;
     const typed = type === "numeric";
     const legend = make("legend", {}, ...question.querySelector("p").childNodes);
-    const says = make("div", { role: "status" });
+    const says = make("div", {});
+    says.setAttribute("role", "status");
     const answers = [...question.querySelectorAll("li")].map((item) => {
       const note = item.querySelector("details p");
       const correct = item.dataset.correct === "true";
