@@ -230,7 +230,8 @@ def test_fingers_find_their_targets_and_nothing_is_too_wide(show, width):
 
 def test_nothing_moves(show):
     tab = show(ONE)
-    moving = """() => [...document.querySelectorAll(".tccam-quiz *")].map((e) => getComputedStyle(e))
+    moving = """() => [...document.querySelectorAll(".tccam-quiz *")]
+      .map((e) => getComputedStyle(e))
       .filter((s) => s.transitionDuration !== "0s" || s.animationName !== "none").length"""
     assert tab.evaluate(moving) == 0
 
@@ -342,16 +343,14 @@ def test_every_question_of_a_page_is_answered_by_keys(visit, address, chapter):
 def test_answered_pages_have_no_barrier(visit, address, axe, chapter, theme):
     tab = visit(f"{address}/notebooks/{chapter}.html", theme, width=390)
     tab.evaluate(axe)
-    for index in (0, 1):
-        for form in tab.locator(".tccam-quiz form").all():
-            if form.locator("[type=text]").count():
-                form.locator("input").fill(str(index))
-            else:
-                form.locator("input").nth(index).check()
-            form.evaluate("(e) => e.requestSubmit()")
-        found = tab.evaluate("axe.run('.tccam-quiz')")["violations"]
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
-        assert tab.evaluate(FAINT) == []
+    for number, form in enumerate(tab.locator(".tccam-quiz form").all()):
+        if form.locator("[type=text]").count():
+            form.locator("input").fill("1")
+        else:
+            form.locator("input").nth(number % 3).check()
+        form.evaluate("(e) => e.requestSubmit()")
+    found = tab.evaluate("axe.run('.tccam-quiz', { resultTypes: ['violations'] })")["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert tab.evaluate(SMALL) == []
 
