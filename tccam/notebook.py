@@ -15,13 +15,14 @@ import torch
 
 from tccam.errors import TccamError
 from tccam.metrics import Interval
+from tccam.quizzes import HEADINGS, Quiz, load
 from tccam.study.results import Comparison
 from tccam.study.results import load as recorded
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-__all__ = ["difference", "glue", "glue_comparisons", "recorded", "table", "versions"]
+__all__ = ["difference", "glue", "glue_comparisons", "quiz", "recorded", "table", "versions"]
 
 #: What marks an output that is stored in the notebook but not shown under its cell.
 _HIDDEN = "application/papermill.record/"
@@ -128,6 +129,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> HTML:
         f"<div class='pst-scrollable-table-container'><table class='table'>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def quiz(chapter: str, name: str) -> Quiz:
+    """Questions of a chapter, for the reader to answer on the page.
+
+    Args:
+        chapter: such as "the-belt".
+        name: "predict", for questions that come before a result, or "check", for those after it.
+
+    Raises:
+        TccamError: if there are no such questions.
+    """
+    quizzes = load(chapter)
+    if name not in quizzes or name not in HEADINGS:
+        raise TccamError(f"name: {chapter} has {', '.join(quizzes)}, got {name!r}")
+    return Quiz(HEADINGS[name], quizzes[name])
 
 
 def versions() -> None:

@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from check_quizzes import check_quizzes, check_shown
 from normalise import PROGRESS, Json, dumps, normalise, outputs_of, traces
 
-__all__ = ["Finding", "check_notebook", "check_quotes", "glued"]
+from tccam.errors import TccamError
+from tccam.quizzes import load
+
+__all__ = ["Finding", "check_notebook", "check_quotes", "glued", "quizzes_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
+QUIZZES = ROOT / "tccam" / "quizzes"
 LONGEST_CELL = 25
 MARKERS = ("# NBVAL_CHECK_OUTPUT", "# NBVAL_IGNORE_OUTPUT")
 BOX = ("Time and memory", "You need", "After this you can", "Question")
@@ -91,6 +96,28 @@ def check_quotes(pages: Iterable[Path], chapters: dict[str, set[str]]) -> list[F
                     file = f"{path.parent.name}/{path.name}"
                     sentence = f"no cell of {chapter} glues {name!r}"
                     findings.append(Finding(file, index, line, sentence))
+    return findings
+
+
+def quizzes_of(chapter: str, notebook: Json | None) -> list[Finding]:
+    """What is wrong with the quizzes of a chapter, and where it does not show them.
+
+    Args:
+        chapter: its name.
+        notebook: None when there is no such chapter.
+    """
+    file, quizzes = f"tccam/quizzes/{chapter}.json", {}
+    findings = []
+    if (QUIZZES / f"{chapter}.json").is_file():
+        if notebook is None:
+            return [Finding(file, 0, 1, "there is no chapter of this name")]
+        try:
+            quizzes = load(chapter)
+        except TccamError as error:
+            return [Finding(file, 0, 1, str(error))]
+        findings = [Finding(file, 0, 1, sentence) for sentence in check_quizzes(quizzes)]
+    for index, sentence in check_shown(chapter, notebook or {"cells": []}, quizzes):
+        findings.append(Finding(f"notebooks/{chapter}.ipynb", index, 1, sentence))
     return findings
 
 
@@ -285,6 +312,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             findings += check_notebook(path, notebook)
     chapters = {p.name: {name for _, name in glued(n)} for p, n in notebooks.items()}
     findings += check_quotes([*notebooks, *sorted((ROOT / "book").rglob("*.md"))], chapters)
+    books = {path.stem: notebook for path, notebook in notebooks.items()}
+    for chapter in sorted({*books, *(path.stem for path in QUIZZES.glob("*.json"))}):
+        if not names or chapter in names:
+            findings += quizzes_of(chapter, books.get(chapter))
     for finding in findings:
         print(finding)
     return 1 if findings else 0

@@ -281,6 +281,12 @@ def set_minus(app: Sphinx, doctree: nodes.document, name: str) -> None:
                 text.parent.replace(text, nodes.Text(minus))
 
 
+def load_mathjax_for_quizzes(app: Sphinx, doctree: nodes.document) -> None:
+    """Sphinx looks for formulas in the text; those of a quiz are in the output of a cell."""
+    if any('<span class="math">' in node.astext() for node in doctree.findall(nodes.raw)):
+        app.env.get_domain("math").data["has_equations"][app.env.docname] = True
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("tccam-api", Api)
@@ -291,6 +297,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", use_vendored)
     app.connect("config-inited", without_thebe)
     app.connect("source-read", hide_markers)
+    app.connect("doctree-read", load_mathjax_for_quizzes)
     app.connect("doctree-resolved", set_minus)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-docstring", keep_sentences, priority=400)  # napoleon has 500
