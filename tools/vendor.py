@@ -2,7 +2,8 @@
 
 ``python tools/vendor.py`` puts MathJax (formulas) and the widget scripts into
 ``book/_static/vendor``, from npm where npm exists. What is there already is left alone. Without npm
-or a network it says so, and the pages load the same scripts from a content delivery network.
+or a network it says so, and the pages load the same scripts from a content delivery network. What
+tests alone need goes to ``.cache/vendor`` when they run: it is not served with the book.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PACKAGES", "VENDOR", "Package", "fetch"]
+__all__ = ["AXE", "PACKAGES", "TESTED", "VENDOR", "FetchError", "Package", "fetch"]
 
-VENDOR = Path(__file__).resolve().parent.parent / "book" / "_static" / "vendor"
+ROOT = Path(__file__).resolve().parent.parent
+VENDOR = ROOT / "book" / "_static" / "vendor"
+TESTED = ROOT / ".cache" / "vendor"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,13 @@ PACKAGES = (
             "dist/d878b0a6a1144760244f.woff2",
         ),
     ),
+)
+#: What looks for barriers on the built pages; tests alone load it.
+AXE = Package(
+    "axe-core@4.14.1",
+    "axe-core",
+    "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
+    ("axe.min.js",),
 )
 
 
