@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "curves", "differences", "dots", "forest",
-    "grid", "heat", "outline", "panels", "picture", "player", "sheet", "study_figures", "style",
+    "ILLEGAL", "INK", "LEGAL", "METHOD_COLORS", "PALETTE", "arrows", "curves", "differences",
+    "dots", "forest", "grid", "heat", "method_colors", "outline", "panels", "picture", "player",
+    "sheet", "study_figures", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -38,6 +41,16 @@ ILLEGAL = "#d95f02"
 LEGAL = "#1b9e9e"
 #: Okabe and Ito's colours, in the order in which series are drawn.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b2a3a")
+#: A method's colour, the same in all chapters; a control is grey.
+METHOD_COLORS = MappingProxyType(
+    {
+        "plain": PALETTE[0],
+        "puzzle": PALETTE[1],
+        "temporal": PALETTE[2],
+        "both": PALETTE[3],
+        "control": "#5c6675",
+    }
+)
 
 
 def style() -> None:
@@ -65,6 +78,27 @@ def style() -> None:
             "image.interpolation": "nearest",
         }
     )
+
+
+def method_colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each of a figure's series: a method's own, and for others what is left.
+
+    Args:
+        names: of methods and of anything else; "plain, control" counts as a control.
+
+    Returns:
+        name → "#rrggbb".
+
+    Example:
+        >>> method_colors(["temporal", "plain, control", "momentum"])
+        {'temporal': '#009E73', 'plain, control': '#5c6675', 'momentum': '#0072B2'}
+    """
+    own = {
+        name: METHOD_COLORS.get("control" if name.endswith(", control") else name)
+        for name in names
+    }
+    left = itertools.cycle(color for color in PALETTE if color not in own.values())
+    return {name: color or next(left) for name, color in own.items()}
 
 
 def picture(image: Tensor) -> NDArray[np.uint8]:
@@ -162,7 +196,7 @@ def arrows(axis: Axes, flow: Tensor, step: int = 12, color: str = "#ffd23f") -> 
 
 
 def dots(
-    axis: Axes, values: Mapping[str, Sequence[float]], label: str, color: str = PALETTE[0]
+    axis: Axes, values: Mapping[str, Sequence[float]], label: str, color: str | None = None
 ) -> None:
     """One row a name: a dot for every seed, a line for their mean. Nothing is hidden in a bar.
 
@@ -170,10 +204,18 @@ def dots(
         axis: where to draw.
         values: name → one value a seed.
         label: of the horizontal axis.
-        color: of the dots.
+        color: of the dots; by default a method's own (:data:`METHOD_COLORS`), else the first.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> dots(axis, {"plain": [0.4, 0.5], "temporal": [0.6, 0.5]}, "IoU")
+        >>> [line.get_color() for line in axis.lines[::2]]
+        ['#0072B2', '#009E73']
     """
-    for row, numbers in enumerate(values.values()):
-        axis.plot(numbers, [row] * len(numbers), "o", color=color, alpha=0.65, ms=7, mew=0)
+    for row, (name, numbers) in enumerate(values.items()):
+        own = color or METHOD_COLORS.get(name, PALETTE[0])
+        axis.plot(numbers, [row] * len(numbers), "o", color=own, alpha=0.65, ms=7, mew=0)
         axis.plot([np.mean(numbers)] * 2, [row - 0.28, row + 0.28], color=INK, lw=2)
     axis.set_yticks(range(len(values)), list(values))
     axis.set_ylim(len(values) - 0.5, -0.5)
@@ -444,8 +486,10 @@ def curves(
     Raises:
         TccamError: if an arm has no points.
     """
+    colors = method_colors(arms)
     for number, (arm, title) in enumerate(arms.items()):
-        color, dash = _color(number), "-" if number < len(PALETTE) else "--"
+        color = colors[arm]
+        dash = "--" if color in list(colors.values())[:number] else "-"
         own = [point for point in points if point["arm"] == arm]
         if not own:
             raise TccamError(f"arms: no curve of {arm!r} is among the points")

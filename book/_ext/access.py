@@ -25,15 +25,16 @@ MENDS = (
 )
 CELL = re.compile(r"<thead\b|</thead>|<th(?=[\s>])(?![^>]*\bscope=)")
 FILE = re.compile(r"\S*\.(png|jpe?g|gif|svg|webp)$|^_images/|[\\/]", re.IGNORECASE)
-MACHINE = re.compile(r"<?(Figure size|Figure\(|Axes|matplotlib|PIL\.)|^(image|figure|picture|plot)$", re.I)
+REPR = re.compile(r"<?(Figure size|Figure\(|Axes|matplotlib|PIL\.)")
+VAGUE = {"image", "figure", "picture", "plot", "photo", "screenshot"}
 
 
 def mend(body: str) -> str:
     """Mend the markup of one page's text.
 
     Example:
-        >>> mend("<table><thead><tr><th>a</th></tr></thead><tr><th>b</th></tr></table>")
-        '<table><thead><tr><th scope="col">a</th></tr></thead><tr><th scope="row">b</th></tr></table>'
+        >>> mend("<thead><tr><th>a</th></tr></thead><tr><th>b</th></tr>")
+        '<thead><tr><th scope="col">a</th></tr></thead><tr><th scope="row">b</th></tr>'
     """
     for pattern, new in MENDS:
         body = pattern.sub(_lines if new is None else new, body)
@@ -105,7 +106,9 @@ def human(words: str) -> bool:
         >>> human("A belt with two bottles"), human("../_images/a1b2.png"), human("")
         (True, False, False)
     """
-    return len(words) > 3 and not FILE.search(words) and not MACHINE.search(words)
+    if len(words) <= 3 or words.lower() in VAGUE:
+        return False
+    return not FILE.search(words) and not REPR.match(words)
 
 
 def barriers(body: str) -> list[str]:

@@ -17,10 +17,11 @@ from sphinx.config import Config
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
-import set_repository  # noqa: E402
+import set_repository
 
 CARD = "_static/card.jpg"
 WORDS = "A conveyor belt with bottles, cartons and cans; what a sorter takes out glows"
+SAYS = "description"
 LONGEST = 200  # characters of a description
 
 
@@ -36,12 +37,13 @@ def site(repository: str) -> str:
 
 
 def description(doctree: nodes.document) -> str:
-    """The question that opens a chapter; else the first paragraph; shortened at a word."""
+    """What a page says of itself, the question that opens it, or its first paragraph."""
+    given = [meta["content"] for meta in doctree.findall(nodes.meta) if meta["name"] == SAYS]
     texts = {p: " ".join(p.astext().split()) for p in doctree.findall(nodes.paragraph)}
     asked = [text.partition(":")[2].strip() for text in texts.values() if text[:9] == "Question:"]
     told = [text for p, text in texts.items() if isinstance(p.parent, nodes.section)]
-    text = next(iter([*(q[:1].upper() + q[1:] for q in asked), *told]), "")
-    if len(text) > LONGEST:
+    text = next(iter([*given, *(q[:1].upper() + q[1:] for q in asked), *told]), "")
+    if len(text) > LONGEST:  # shortened at a word
         text = text[:LONGEST].rsplit(" ", 1)[0].rstrip(".,:;") + " …"
     return text
 
@@ -86,19 +88,40 @@ def add_tags(
     app: Sphinx, name: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Describe a page to those who are shown its address."""
-    found = context.get("metatags", "")
-    given = re.search(r'<meta content="([^"]*)" name="description"', found)
-    words = html.unescape(given[1]) if given else description(doctree) if doctree else ""
-    title = html.unescape(re.sub(r"<[^>]+>", "", context.get("title", "") or app.config.project))
-    book, base = app.config.html_title or app.config.project, app.config.html_baseurl
-    words = words or title
-    if not given:
-        found += f'\n<meta name="description" content="{html.escape(words)}">'
-    context["metatags"] = found + tags(title, words, f"{base}{name}.html", base, book)
+    base, book = app.config.html_baseurl, app.config.html_title
+    title = html.unescape(re.sub(r"<[^>]+>", "", context.get("title") or book))
+    words = (description(doctree) if doctree else "") or title
+    context["metatags"] = context.get("metatags", "") + tags(
+        title, words, f"{base}{name}.html", base, book
+    )
+    if f'name="{SAYS}"' not in context["metatags"]:
+        context["metatags"] += f'\n<meta name="{SAYS}" content="{html.escape(words)}">'
+
+
+def write_entrance(app: Sphinx, error: Exception | None) -> None:
+    """The address of the whole book leads to its first page, and is shared as that page is."""
+    if error or app.builder.name != "html":
+        return
+    first, base, book = app.config.root_doc, app.config.html_baseurl, app.config.html_title
+    title = app.env.titles[first].astext()
+    words = description(app.env.get_doctree(first))
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Refresh" content="0; url={first}.html">
+<title>{html.escape(title)}</title>
+<link rel="canonical" href="{base}{first}.html">{tags(title, words, base, base, book)}
+</head>
+<body><main><h1><a href="{first}.html">{html.escape(title)}</a></h1></main></body>
+</html>
+"""
+    (Path(app.outdir) / "index.html").write_text(page, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the tags to every page."""
     app.connect("config-inited", set_base)
     app.connect("html-page-context", add_tags)
+    app.connect("build-finished", write_entrance, priority=400)  # before a bare one is written
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,9 +18,10 @@ from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
 #: Words of everyday speech: they are terms only where the prose sets them off, as in *control*.
-EVERYDAY = frozenset(
-    "after arm before control cue detach gain interval phase ramp reach swap validity window".split()
-)
+EVERYDAY = {
+    "after", "arm", "before", "control", "cue", "detach", "gain", "interval", "phase", "ramp",
+    "reach", "swap", "validity", "window",
+}  # fmt: skip
 #: Where no term is linked.
 CLOSED = (
     nodes.Titular, nodes.reference, nodes.literal, nodes.literal_block,
@@ -71,9 +72,8 @@ def link(doctree: nodes.document, found: list[Entry], uri: str) -> None:
     owners = {term: entry for entry in found for term in entry.terms}
     # After "to" stands a verb: to seed, to tile.
     longest = sorted(owners, key=len, reverse=True)
-    search = re.compile(
-        r"(?<![\w-])(?<!\bto )(?:" + "|".join(f"({pattern(term)})" for term in longest) + r")(?![\w-])"
-    )
+    words = "|".join(f"({pattern(term)})" for term in longest)
+    search = re.compile(rf"(?<![\w-])(?<!\bto )(?:{words})(?![\w-])")
     seen: set[int] = set()
     for text in list(doctree.findall(nodes.Text)):
         if not _open(text):
@@ -141,9 +141,11 @@ def note(app: Sphinx, docname: str, _source: list[str]) -> None:
 
 def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Link the terms of a chapter."""
-    if app.builder.format == "html" and docname.startswith("notebooks/"):
-        uri = app.builder.get_relative_uri(docname, GLOSSARY)
-        link(doctree, entries(app.env.get_doctree(GLOSSARY)), uri)
+    if app.builder.format != "html" or not docname.startswith("notebooks/"):
+        return
+    found = entries(app.env.get_doctree(GLOSSARY))
+    if found:
+        link(doctree, found, app.builder.get_relative_uri(docname, GLOSSARY))
 
 
 def add_cards(
