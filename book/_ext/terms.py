@@ -28,6 +28,8 @@ CLOSED = (
     nodes.caption, nodes.legend, nodes.math, nodes.math_block, nodes.table, nodes.raw, nodes.target,
     nodes.footnote, nodes.citation, nodes.comment, addnodes.desc,
 )  # fmt: skip
+#: Classes of what is no prose, or is folded: the first occurrence is one that readers see.
+SHUT = {"cell", "dropdown", "opening", "output", "pasted-text", "solution", "toggle"}
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,7 @@ def _open(text: nodes.Text) -> bool:
     """Whether a piece of text is prose: in a paragraph, and in nothing that is closed to links."""
     prose, node = False, text.parent
     while node is not None:
-        if isinstance(node, CLOSED) or {"opening", "pasted-text"} & set(node.get("classes", ())):
-            return False
-        if "output" in node.get("classes", ()) or "cell" in node.get("classes", ()):
+        if isinstance(node, CLOSED) or SHUT & set(node.get("classes", ())):
             return False
         prose |= isinstance(node, nodes.paragraph)
         node = node.parent

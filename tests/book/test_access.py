@@ -28,11 +28,6 @@ OPEN = """() => {
   for (const details of document.querySelectorAll("details")) details.open = true;
   for (const button of document.querySelectorAll(".toggle-button-hidden")) button.click();
 }"""
-NAMELESS = """() => [...document.querySelectorAll("button, summary, a[href], input, select")]
-  .filter((e) => e.getClientRects().length)
-  .filter((e) => !(e.getAttribute("aria-label") || e.title || e.textContent.trim()
-    || e.querySelector("img[alt]:not([alt=''])") || e.labels?.length || e.value))
-  .map((e) => e.outerHTML.slice(0, 120))"""
 MOVING = """() => [...document.querySelectorAll("*")]
   .filter((e) => [getComputedStyle(e).transitionDuration, getComputedStyle(e).animationDuration]
     .some((times) => times.split(",").some((time) => parseFloat(time) > 0)))
@@ -197,6 +192,11 @@ class TestBuild:
         chapter = """
             # A tile in a heading
 
+            :::{admonition} Question
+            :class: dropdown
+            A tile in something folded.
+            :::
+
             [A tile](https://example.org) that is a link, a `tile` in code, and to tile as a verb.
 
             Tiles come first here, tiles no more. You control it; the *control* is a term.
@@ -250,7 +250,7 @@ class TestCards:
         card.hover()
         tab.wait_for_timeout(400)
         assert card.is_visible()
-        tab.locator("h1").first.hover()
+        tab.locator(".bd-article h1").hover()
         card.wait_for(state="hidden")
 
     def test_focus_shows_it_and_escape_hides_it(self, tab):
@@ -326,10 +326,6 @@ class TestKeyboard:
         assert found.evaluate(shut) is not before
         if what == ".toggle-button":
             assert re.match(r"Show or hide: \w+ \w+", found.get_attribute("aria-label"))
-
-    @every_page
-    def test_what_can_be_used_has_a_name(self, visit, address, page):
-        assert visit(f"{address}/{page}").evaluate(NAMELESS) == []
 
     @pytest.mark.parametrize("disk", [False, True])
     def test_search_by_keys_alone_finds_a_method(self, visit, address, disk):
