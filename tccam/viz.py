@@ -54,7 +54,14 @@ METHOD_COLORS = MappingProxyType(
 
 
 def style() -> None:
-    """Set the book's look for every figure that follows (Matplotlib's global defaults)."""
+    """Set the book's look for every figure that follows (Matplotlib's global defaults).
+
+    Example:
+        >>> style()
+        >>> import matplotlib
+        >>> matplotlib.rcParams["image.cmap"]
+        'magma'
+    """
     import matplotlib as mpl  # noqa: PLC0415 - the library works without Matplotlib
     from cycler import cycler  # noqa: PLC0415
 
@@ -94,8 +101,7 @@ def method_colors(names: Iterable[str]) -> dict[str, str]:
         {'temporal': '#009E73', 'plain, control': '#5c6675', 'momentum': '#0072B2'}
     """
     own = {
-        name: METHOD_COLORS.get("control" if name.endswith(", control") else name)
-        for name in names
+        name: METHOD_COLORS.get("control" if name.endswith(", control") else name) for name in names
     }
     left = itertools.cycle(color for color in PALETTE if color not in own.values())
     return {name: color or next(left) for name, color in own.items()}
@@ -107,6 +113,10 @@ def picture(image: Tensor) -> NDArray[np.uint8]:
     Args:
         image: (3, H, W), uint8 in [0, 255] or float in [0, 1] (clipped), RGB; or (H, W), bool or
             float in [0, 1], shown in grey.
+
+    Example:
+        >>> picture(torch.ones(3, 2, 4)).shape, picture(torch.ones(3, 2, 4)).max()
+        ((2, 4, 3), np.uint8(255))
     """
     if image.ndim == 2:
         image = image.expand(3, *image.shape)
@@ -127,6 +137,10 @@ def heat(image: Tensor, scores: Tensor, strength: float = 0.75) -> Tensor:
 
     Returns:
         float (3, H, W) in [0, 1].
+
+    Example:
+        >>> heat(torch.zeros(3, 2, 4), torch.ones(2, 4)).shape
+        torch.Size([3, 2, 4])
     """
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -148,6 +162,12 @@ def outline(image: Tensor, mask: Tensor, color: str = "#ffd23f") -> Tensor:
 
     Returns:
         uint8 (3, H, W).
+
+    Example:
+        >>> mask = torch.zeros(5, 5, dtype=torch.bool)
+        >>> mask[2, 2] = True
+        >>> int(outline(torch.zeros(3, 5, 5), mask).any(0).sum())  # the eight neighbours
+        8
     """
     drawn = picture(image).copy()  # it may share the input's memory
     inside = mask.cpu().numpy().astype(np.uint8)
@@ -168,6 +188,11 @@ def panels(
 
     Returns:
         The figure and its axes.
+
+    Example:
+        >>> figure, axes = panels({"grey": torch.rand(4, 5), "colours": torch.rand(3, 4, 5)})
+        >>> [axis.get_title() for axis in axes]
+        ['grey', 'colours']
     """
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
@@ -188,7 +213,15 @@ def panels(
 
 
 def arrows(axis: Axes, flow: Tensor, step: int = 12, color: str = "#ffd23f") -> None:
-    """Draw every ``step``-th vector of an optical flow, float (2, H, W) in pixels."""
+    """Draw every ``step``-th vector of an optical flow, float (2, H, W) in pixels.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> arrows(axis, torch.ones(2, 24, 36))
+        >>> axis.collections[0].N  # one each twelve pixels
+        6
+    """
     height, width = flow.shape[-2:]
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     u, v = flow[:, y, x].numpy()
@@ -277,6 +310,11 @@ def player(
 
     Returns:
         An IPython HTML object.
+
+    Example:
+        >>> shown = player({"noise": torch.rand(4, 3, 8, 8)}, alt="Four frames of noise")
+        >>> 'aria-label="Four frames of noise"' in shown.data
+        True
     """
     from IPython.display import HTML  # noqa: PLC0415 - only notebooks show players
 
@@ -431,6 +469,11 @@ def study_figures(recorded: Mapping[str, Any]) -> dict[str, Figure]:
     Returns:
         "forest", the paired differences by argmax and at the threshold, if it compares anything;
         "curves", the scores over the threshold and precision over recall, if it records them.
+
+    Example:
+        >>> from tccam import study
+        >>> sorted(study_figures(study.load("smoke")))
+        ['forest']
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -485,6 +528,17 @@ def curves(
 
     Raises:
         TccamError: if an arm has no points.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> points = [
+        ...     {"arm": "plain", "threshold": t, "iou": t, "precision": t, "recall": 1 - t}
+        ...     for t in (0.1, 0.9)
+        ... ]
+        >>> axes = Figure().subplots(1, 2)
+        >>> curves(axes, points, {"plain": "the plain network"})
+        >>> axes[0].lines[0].get_label()
+        'the plain network'
     """
     colors = method_colors(arms)
     for number, (arm, title) in enumerate(arms.items()):
@@ -516,6 +570,13 @@ def grid(
         values: (R, C).
         rows: R labels.
         columns: C labels.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> grid(axis, np.array([[0.25, 0.5]]), ["row"], ["a", "b"])
+        >>> [text.get_text() for text in axis.texts]
+        ['0.25', '0.50']
     """
     if values.shape != (len(rows), len(columns)):
         raise TccamError(f"values: expected {(len(rows), len(columns))}, got {values.shape}")
