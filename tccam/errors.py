@@ -19,6 +19,13 @@ def check_limits(config: object, limits: Mapping[str, tuple[float, float]]) -> N
 
     Raises:
         TccamError: names the field, what was expected and what was found.
+
+    Example:
+        >>> from dataclasses import make_dataclass
+        >>> check_limits(make_dataclass("Config", [("steps", int, 0)])(), {"steps": (1, 100)})
+        Traceback (most recent call last):
+        ...
+        tccam.errors.TccamError: Config.steps: expected 1 … 100, got 0
     """
     kind = type(config)
     for field, (low, high) in limits.items():
@@ -40,6 +47,13 @@ def check_types(config: object) -> None:
 
     Raises:
         TccamError: names the field, what was expected and what was found.
+
+    Example:
+        >>> from dataclasses import make_dataclass
+        >>> check_types(make_dataclass("Config", [("pad", bool, 1)])())
+        Traceback (most recent call last):
+        ...
+        tccam.errors.TccamError: Config.pad: expected bool, got 1
     """
     for field, hint in get_type_hints(type(config)).items():
         value, kinds = getattr(config, field), get_args(hint) or (hint,)
@@ -58,6 +72,14 @@ def check_choices(config: object, choices: Mapping[str, Sequence[str]]) -> None:
 
     Raises:
         TccamError: names the field, what was expected and what was found.
+
+    Example:
+        >>> from dataclasses import make_dataclass
+        >>> config = make_dataclass("Config", [("mode", str, "min")])()
+        >>> check_choices(config, {"mode": ("max", "mean")})
+        Traceback (most recent call last):
+        ...
+        tccam.errors.TccamError: ...
     """
     for field, allowed in choices.items():
         value = getattr(config, field)

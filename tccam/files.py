@@ -29,6 +29,12 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises:
         OSError: if it cannot be written; no temporary file is left.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder) / "new" / "a.txt", b"whole")
+        ...     (Path(folder) / "new" / "a.txt").read_bytes()
+        b'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -49,7 +55,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def existing(path: Path) -> Path:
-    """The same path, or an error that names it when there is no such file."""
+    """The same path, or an error that names it when there is no such file.
+
+    Example:
+        >>> existing(Path("weights.pt"))
+        Traceback (most recent call last):
+        ...
+        tccam.errors.TccamError: weights.pt: there is no such file; expected a state dict
+    """
     if not path.is_file():
         raise TccamError(f"{path}: there is no such file; expected a state dict")
     return path
@@ -63,6 +76,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         TccamError: if the file is missing, damaged, or no mapping from names to tensors.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"bias": torch.zeros(2)}, Path(folder) / "a.pt")
+        ...     read_state(Path(folder) / "a.pt")
+        {'bias': tensor([0., 0.])}
     """
     existing(path)
     try:

@@ -61,6 +61,10 @@ def predict(network: CamNet, pictures: Tensor, batch: int = 64) -> CamOutput:
 
     Returns:
         logits (N, C) and maps (N, C, h, w), on the CPU.
+
+    Example:
+        >>> predict(CamNet("small"), torch.rand(2, 3, 32, 40)).maps.shape
+        torch.Size([2, 3, 8, 10])
     """
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
@@ -81,6 +85,10 @@ def score_maps(maps: Tensor, size: tuple[int, int], stride: int | None) -> Tenso
 
     Returns:
         float (B, C, H, W) in [0, 1].
+
+    Example:
+        >>> score_maps(torch.rand(2, 3, 8, 10), (32, 40), 4).shape
+        torch.Size([2, 3, 32, 40])
     """
     return cam.normalize(cam.enlarge(F.relu(maps), size, stride))
 
@@ -355,6 +363,11 @@ def stream(
 
     Raises:
         TccamError: if there are fewer or more flows than pictures, or they lie on another grid.
+
+    Example:
+        >>> frames = torch.rand(3, 3, 32, 40)
+        >>> [tuple(maps.shape) for maps in stream(CamNet("small"), frames)]
+        [(3, 8, 10), (3, 8, 10), (3, 8, 10)]
     """
     maps = _maps(network, pictures, scales, flip, batch)
     yield from maps if flows is None else assist(maps, flows, window)
@@ -439,6 +452,13 @@ def accuracy(
 
     Raises:
         TccamError: if no frame shows an object.
+
+    Example:
+        >>> from tccam.data import BeltConfig, SyntheticBelt
+        >>> config = BeltConfig(height=64, width=64, frames=4, lead_in=0, train=2, test=2)
+        >>> clips, network = SyntheticBelt(config).test, CamNet("small")
+        >>> 0 <= accuracy(network, clips, "divide") <= 1
+        True
     """
     data = FrameSet(clips, background)
     shown = _shown(data)
@@ -475,6 +495,13 @@ def choose_threshold(
 
     Raises:
         TccamError: if no frame of the camera *before* shows an illegal object.
+
+    Example:
+        >>> from tccam.data import BeltConfig, SyntheticBelt
+        >>> config = BeltConfig(height=64, width=64, frames=4, lead_in=0, train=2, test=2)
+        >>> clips, network = SyntheticBelt(config).test, CamNet("small")
+        >>> 0 <= choose_threshold(network, clips, "divide") <= 1
+        True
     """
     data = FrameSet(clips, background)
     index = _judged(data, progress)
@@ -513,6 +540,14 @@ def evaluate(
 
     Raises:
         TccamError: if no frame of the camera *before* shows an illegal object.
+
+    Example:
+        >>> from tccam.data import BeltConfig, SyntheticBelt
+        >>> config = BeltConfig(height=64, width=64, frames=4, lead_in=0, train=2, test=2)
+        >>> clips, network = SyntheticBelt(config).test, CamNet("small")
+        >>> report = evaluate(network, clips, "divide", threshold=0.5)
+        >>> 0 <= report.iou_threshold <= report.iou_oracle <= 1
+        True
     """
     data = FrameSet(clips, background)
     known = torch.cat([clip.known for clip in clips])

@@ -191,6 +191,10 @@ def frame_scores(
 
     Returns:
         float (H, W) in [0, 1].
+
+    Example:
+        >>> frame_scores(torch.rand(8, 10), (32, 40), (64, 80), 4).shape
+        torch.Size([64, 80])
     """
     enlarged = cam.enlarge(F.relu(maps[None, None]), size, stride, picture=inner)
     return cam.normalize(enlarged)[0, 0]
@@ -460,6 +464,14 @@ def _mask(file: Path) -> NDArray[np.bool_]:
 
 
 def remove_files(folder: Path) -> None:
-    """Remove a folder that :func:`segment_files` has made, and no other."""
+    """Remove a folder that :func:`segment_files` has made, and no other.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     remove_files(Path(folder))  # nothing of ours is there
+        ...     Path(folder).is_dir()
+        True
+    """
     if (folder / _STATE).is_file():
         shutil.rmtree(folder)

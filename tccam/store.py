@@ -89,6 +89,12 @@ def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
 
     Returns:
         A hash of these, of the library's sources and of the versions of PyTorch and torchvision.
+
+    Example:
+        >>> from dataclasses import make_dataclass
+        >>> config = make_dataclass("Config", [("steps", int, 1)])
+        >>> [fingerprint(config(steps)) == fingerprint(config(2)) for steps in (1, 2)]
+        [False, True]
     """
     facts = [asdict(config), sources_hash(), torch.__version__, version("torchvision")]
     facts.append({name: value for name, value in surroundings.items() if value is not None})
@@ -97,7 +103,12 @@ def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Where a result comes from: versions, machine and commit (None outside a checkout)."""
+    """Where a result comes from: versions, machine and commit (None outside a checkout).
+
+    Example:
+        >>> provenance()["torch"] == torch.__version__
+        True
+    """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -109,7 +120,12 @@ def provenance() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What a time was measured on: kind of CPU, cores, GPU (None without), system."""
+    """What a time was measured on: kind of CPU, cores, GPU (None without), system.
+
+    Example:
+        >>> machine()["cores"] >= 1
+        True
+    """
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.is_file():
         named = [line for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -147,6 +163,10 @@ class RunStore:
     Args:
         root: the folder; by default the environment variable ``TCCAM_RUNS``, else
             ``~/.cache/tccam/runs``. It is created when something is written.
+
+    Example:
+        >>> RunStore("somewhere").root.name
+        'somewhere'
     """
 
     def __init__(self, root: str | Path | None = None) -> None:

@@ -46,6 +46,12 @@ def align(
 
     Raises:
         TccamError: if the numbers of neighbours, flows and masks differ, or their shapes do.
+
+    Example:
+        >>> maps, still = torch.rand(1, 3, 4, 5), torch.zeros(1, 2, 4, 5)
+        >>> (warped,), (valid,) = align([maps], [still])
+        >>> torch.equal(warped, maps), bool(valid.all())
+        (True, True)
     """
     if not neighbours or len(flows) != len(neighbours):
         raise TccamError(

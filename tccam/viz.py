@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ILLEGAL", "INK", "LEGAL", "PALETTE", "arrows", "curves", "differences", "dots", "forest",
-    "grid", "heat", "outline", "panels", "picture", "player", "sheet", "study_figures", "style",
+    "ILLEGAL", "INK", "LEGAL", "METHOD_COLORS", "PALETTE", "arrows", "curves", "differences",
+    "dots", "forest", "grid", "heat", "method_colors", "outline", "panels", "picture", "player",
+    "sheet", "study_figures", "style",
 ]  # fmt: skip
 
 INK = "#1b2a3a"
@@ -38,10 +41,27 @@ ILLEGAL = "#d95f02"
 LEGAL = "#1b9e9e"
 #: Okabe and Ito's colours, in the order in which series are drawn.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b2a3a")
+#: A method's colour, the same in all chapters; a control is grey.
+METHOD_COLORS = MappingProxyType(
+    {
+        "plain": PALETTE[0],
+        "puzzle": PALETTE[1],
+        "temporal": PALETTE[2],
+        "both": PALETTE[3],
+        "control": "#5c6675",
+    }
+)
 
 
 def style() -> None:
-    """Set the book's look for every figure that follows (Matplotlib's global defaults)."""
+    """Set the book's look for every figure that follows (Matplotlib's global defaults).
+
+    Example:
+        >>> style()
+        >>> import matplotlib
+        >>> matplotlib.rcParams["image.cmap"]
+        'magma'
+    """
     import matplotlib as mpl  # noqa: PLC0415 - the library works without Matplotlib
     from cycler import cycler  # noqa: PLC0415
 
@@ -67,12 +87,36 @@ def style() -> None:
     )
 
 
+def method_colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each of a figure's series: a method's own, and for others what is left.
+
+    Args:
+        names: of methods and of anything else; "plain, control" counts as a control.
+
+    Returns:
+        name → "#rrggbb".
+
+    Example:
+        >>> method_colors(["temporal", "plain, control", "momentum"])
+        {'temporal': '#009E73', 'plain, control': '#5c6675', 'momentum': '#0072B2'}
+    """
+    own = {
+        name: METHOD_COLORS.get("control" if name.endswith(", control") else name) for name in names
+    }
+    left = itertools.cycle(color for color in PALETTE if color not in own.values())
+    return {name: color or next(left) for name, color in own.items()}
+
+
 def picture(image: Tensor) -> NDArray[np.uint8]:
     """Any picture of the library as uint8 (H, W, 3) in [0, 255], for showing.
 
     Args:
         image: (3, H, W), uint8 in [0, 255] or float in [0, 1] (clipped), RGB; or (H, W), bool or
             float in [0, 1], shown in grey.
+
+    Example:
+        >>> picture(torch.ones(3, 2, 4)).shape, picture(torch.ones(3, 2, 4)).max()
+        ((2, 4, 3), np.uint8(255))
     """
     if image.ndim == 2:
         image = image.expand(3, *image.shape)
@@ -93,6 +137,10 @@ def heat(image: Tensor, scores: Tensor, strength: float = 0.75) -> Tensor:
 
     Returns:
         float (3, H, W) in [0, 1].
+
+    Example:
+        >>> heat(torch.zeros(3, 2, 4), torch.ones(2, 4)).shape
+        torch.Size([3, 2, 4])
     """
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -114,6 +162,12 @@ def outline(image: Tensor, mask: Tensor, color: str = "#ffd23f") -> Tensor:
 
     Returns:
         uint8 (3, H, W).
+
+    Example:
+        >>> mask = torch.zeros(5, 5, dtype=torch.bool)
+        >>> mask[2, 2] = True
+        >>> int(outline(torch.zeros(3, 5, 5), mask).any(0).sum())  # the eight neighbours
+        8
     """
     drawn = picture(image).copy()  # it may share the input's memory
     inside = mask.cpu().numpy().astype(np.uint8)
@@ -134,6 +188,11 @@ def panels(
 
     Returns:
         The figure and its axes.
+
+    Example:
+        >>> figure, axes = panels({"grey": torch.rand(4, 5), "colours": torch.rand(3, 4, 5)})
+        >>> [axis.get_title() for axis in axes]
+        ['grey', 'colours']
     """
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
@@ -154,7 +213,15 @@ def panels(
 
 
 def arrows(axis: Axes, flow: Tensor, step: int = 12, color: str = "#ffd23f") -> None:
-    """Draw every ``step``-th vector of an optical flow, float (2, H, W) in pixels."""
+    """Draw every ``step``-th vector of an optical flow, float (2, H, W) in pixels.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> arrows(axis, torch.ones(2, 24, 36))
+        >>> axis.collections[0].N  # one each twelve pixels
+        6
+    """
     height, width = flow.shape[-2:]
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     u, v = flow[:, y, x].numpy()
@@ -162,7 +229,7 @@ def arrows(axis: Axes, flow: Tensor, step: int = 12, color: str = "#ffd23f") -> 
 
 
 def dots(
-    axis: Axes, values: Mapping[str, Sequence[float]], label: str, color: str = PALETTE[0]
+    axis: Axes, values: Mapping[str, Sequence[float]], label: str, color: str | None = None
 ) -> None:
     """One row a name: a dot for every seed, a line for their mean. Nothing is hidden in a bar.
 
@@ -170,10 +237,18 @@ def dots(
         axis: where to draw.
         values: name → one value a seed.
         label: of the horizontal axis.
-        color: of the dots.
+        color: of the dots; by default a method's own (:data:`METHOD_COLORS`), else the first.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> dots(axis, {"plain": [0.4, 0.5], "temporal": [0.6, 0.5]}, "IoU")
+        >>> [line.get_color() for line in axis.lines[::2]]
+        ['#0072B2', '#009E73']
     """
-    for row, numbers in enumerate(values.values()):
-        axis.plot(numbers, [row] * len(numbers), "o", color=color, alpha=0.65, ms=7, mew=0)
+    for row, (name, numbers) in enumerate(values.items()):
+        own = color or METHOD_COLORS.get(name, PALETTE[0])
+        axis.plot(numbers, [row] * len(numbers), "o", color=own, alpha=0.65, ms=7, mew=0)
         axis.plot([np.mean(numbers)] * 2, [row - 0.28, row + 0.28], color=INK, lw=2)
     axis.set_yticks(range(len(values)), list(values))
     axis.set_ylim(len(values) - 0.5, -0.5)
@@ -235,6 +310,11 @@ def player(
 
     Returns:
         An IPython HTML object.
+
+    Example:
+        >>> shown = player({"noise": torch.rand(4, 3, 8, 8)}, alt="Four frames of noise")
+        >>> 'aria-label="Four frames of noise"' in shown.data
+        True
     """
     from IPython.display import HTML  # noqa: PLC0415 - only notebooks show players
 
@@ -389,6 +469,11 @@ def study_figures(recorded: Mapping[str, Any]) -> dict[str, Figure]:
     Returns:
         "forest", the paired differences by argmax and at the threshold, if it compares anything;
         "curves", the scores over the threshold and precision over recall, if it records them.
+
+    Example:
+        >>> from tccam import study
+        >>> sorted(study_figures(study.load("smoke")))
+        ['forest']
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -443,9 +528,22 @@ def curves(
 
     Raises:
         TccamError: if an arm has no points.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> points = [
+        ...     {"arm": "plain", "threshold": t, "iou": t, "precision": t, "recall": 1 - t}
+        ...     for t in (0.1, 0.9)
+        ... ]
+        >>> axes = Figure().subplots(1, 2)
+        >>> curves(axes, points, {"plain": "the plain network"})
+        >>> axes[0].lines[0].get_label()
+        'the plain network'
     """
+    colors = method_colors(arms)
     for number, (arm, title) in enumerate(arms.items()):
-        color, dash = _color(number), "-" if number < len(PALETTE) else "--"
+        color = colors[arm]
+        dash = "--" if color in list(colors.values())[:number] else "-"
         own = [point for point in points if point["arm"] == arm]
         if not own:
             raise TccamError(f"arms: no curve of {arm!r} is among the points")
@@ -472,6 +570,13 @@ def grid(
         values: (R, C).
         rows: R labels.
         columns: C labels.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axis = Figure().subplots()
+        >>> grid(axis, np.array([[0.25, 0.5]]), ["row"], ["a", "b"])
+        >>> [text.get_text() for text in axis.texts]
+        ['0.25', '0.50']
     """
     if values.shape != (len(rows), len(columns)):
         raise TccamError(f"values: expected {(len(rows), len(columns))}, got {values.shape}")

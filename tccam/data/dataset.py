@@ -83,6 +83,10 @@ class FolderConfig:
         content: names what is in the folder, so that a run knows its data again; "" until it is
             opened. It follows the names, sizes and dates of the pictures to train and to choose on,
             and of their backgrounds. Flows have a name of their own, see :func:`flow_content`.
+
+    Example:
+        >>> FolderConfig("recordings", height=128, width=160).damaged
+        'refuse'
     """
 
     root: str
@@ -388,7 +392,12 @@ class LabelledFolder(LabelledClip):
 
 
 def open_data(config: BeltConfig | FolderConfig) -> DataSet:
-    """The data set of a configuration."""
+    """The data set of a configuration.
+
+    Example:
+        >>> open_data(BeltConfig()).config == BeltConfig()
+        True
+    """
     return SyntheticBelt(config) if isinstance(config, BeltConfig) else FolderData(config)
 
 
@@ -414,7 +423,12 @@ def fitting_size(native: tuple[int, int], shorter: int, multiple: int = 32) -> t
 
 
 def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture in another size, uint8 (3, H, W): area means when no side grows, else bilinear."""
+    """A picture in another size, uint8 (3, H, W): area means when no side grows, else bilinear.
+
+    Example:
+        >>> resize_picture(torch.zeros(3, 8, 12, dtype=torch.uint8), (4, 6)).shape
+        torch.Size([3, 4, 6])
+    """
     height, width = size
     if picture.shape[1:] == size:
         return picture

@@ -37,6 +37,14 @@ def read_picture(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         TccamError: if the file is missing, empty, cut off, not a picture, or of more than 67
             million pixels.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (8, 6), "white").save(f"{folder}/a.png")
+        ...     read_picture(f"{folder}/a.png").shape
+        torch.Size([3, 6, 8])
     """
     try:
         content = Path(path).read_bytes()
@@ -164,6 +172,13 @@ def numbered(folder: Path, endings: Collection[str] = frozenset(SUFFIXES)) -> di
 
     Raises:
         TccamError: if there is none, or one has another name, another prefix, or another's number.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "frame_7.png").touch()
+        ...     list(numbered(Path(folder)))
+        [7]
     """
     found: dict[int, Path] = {}
     prefix: str | None = None
@@ -198,5 +213,14 @@ def open_clip(path: str | os.PathLike[str], label: str | None = None) -> Clip:
 
     Raises:
         TccamError: if there is nothing, or what is there is neither.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in range(3):
+        ...         Image.new("RGB", (8, 6)).save(f"{folder}/a_{number}.png")
+        ...     len(open_clip(folder))
+        3
     """
     return FolderClip(path, label) if Path(path).is_dir() else VideoClip(path, label)

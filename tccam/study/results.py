@@ -20,7 +20,12 @@ __all__ = ["Comparison", "compare", "folders", "load", "save"]
 
 
 def folders() -> tuple[Path, ...]:
-    """Where recorded studies are: in a checkout, in an installed package."""
+    """Where recorded studies are: in a checkout, in an installed package.
+
+    Example:
+        >>> folders()[-1].name
+        'results'
+    """
     package = Path(__file__).parents[1]
     return package.parent / "results", package / "results"
 
@@ -86,6 +91,10 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
 
     Raises:
         TccamError: if there is no such study, or its files are damaged.
+
+    Example:
+        >>> load("smoke")["pairs"]
+        {'puzzle − plain': ['puzzle', 'plain']}
     """
     places = folders() if folder is None else (folder,)
     for path in (place / f"{name}.csv" for place in places):
@@ -167,6 +176,10 @@ def compare(
 
     Raises:
         TccamError: if there is no such column, or it has other than numbers.
+
+    Example:
+        >>> [found.name for found in compare(load("smoke"), "iou_argmax")][:1]
+        ['puzzle − plain']
     """
     rows = recorded["rows"]
     if score not in rows[0]:

@@ -203,6 +203,10 @@ class Batch:
         flows: float32 (W, T, 2, 2, h, w), to the previous and to the next frame, in cells; None
             without neighbours.
         visible: bool (W, T, 2, h, w), where a cell's point is seen in that neighbour.
+
+    Example:
+        >>> Batch(torch.rand(2, 1, 3, 8, 8), torch.zeros(2, 1, dtype=torch.long)).flows is None
+        True
     """
 
     images: Tensor

@@ -65,7 +65,12 @@ class Run:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Polynomial decay after a linear warm-up: lr · (1 − step/steps)^power."""
+    """Polynomial decay after a linear warm-up: lr · (1 − step/steps)^power.
+
+    Example:
+        >>> learning_rate(0, TrainConfig()) > learning_rate(TrainConfig().steps - 1, TrainConfig())
+        True
+    """
     rise = min(1.0, (step + 1) / max(1, config.warmup))
     return float(config.lr * rise * (1 - step / config.steps) ** config.power)
 
@@ -217,6 +222,10 @@ def run_key(config: TrainConfig, fabric: Fabric | None = None) -> str:
     Beside the configuration and the sources it depends on the content of a file of weights, on
     OpenCV where that estimates flow or reads the pictures, on the kind of device and on the number
     of processes: batch normalisation sees each one's part.
+
+    Example:
+        >>> run_key(TrainConfig(seed=1)) == run_key(TrainConfig(seed=2))
+        False
     """
     weights = Path(config.weights) if config.weights else None
     estimated = config.temporal and config.flow in flow.METHODS

@@ -35,7 +35,12 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def ramp(step: int, config: TrainConfig) -> float:
-    """The share of the weights α, β, γ that holds now: from 0 to 1 over ``ramp`` · ``steps``."""
+    """The share of the weights α, β, γ that holds now: from 0 to 1 over ``ramp`` · ``steps``.
+
+    Example:
+        >>> [ramp(step, TrainConfig(steps=100, ramp=0.5)) for step in (0, 25, 50, 99)]
+        [0.0, 0.5, 1.0, 1.0]
+    """
     rise = config.ramp * config.steps
     return min(1.0, step / rise) if rise else 1.0
 
@@ -64,6 +69,12 @@ def objective(
     Returns:
         "loss" and its terms before weighting, which are "classification", and with their methods
         "tiles", "spatial", "temporal" and "equivariance". Each a scalar with its gradient.
+
+    Example:
+        >>> from tccam.network import CamNet
+        >>> batch = Batch(torch.rand(3, 1, 3, 32, 32), torch.tensor([[0], [1], [2]]))
+        >>> sorted(objective(CamNet("small"), batch, TrainConfig(method="puzzle")))
+        ['classification', 'loss', 'spatial', 'tiles']
     """
     count, frames = batch.images.shape[:2]
     # Channels last: half the time of a convolution on a CPU, and what tensor cores want.

@@ -73,7 +73,12 @@ render({ el: place, model: pageModel($values) });
 
 
 def explorer_script(name: str) -> str:
-    """The JavaScript module of an explorer: what all share, then its own file."""
+    """The JavaScript module of an explorer: what all share, then its own file.
+
+    Example:
+        >>> "function" in explorer_script("warp")
+        True
+    """
     return "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("core", name))
 
 
@@ -210,6 +215,10 @@ def grey_sheet(name: str, frames: Tensor) -> dict[str, Any]:
 
     Raises:
         TccamError: if there is no frame, or another shape.
+
+    Example:
+        >>> sorted(grey_sheet("frames", torch.rand(2, 3, 8, 8)))
+        ['columns', 'rows', 'sheet']
     """
     if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
         raise TccamError(f"{name}: expected (T, 3, H, W), got {tuple(frames.shape)}")

@@ -122,7 +122,6 @@ function pageModel(values) {
 /** Builds an explorer once, and draws it whenever its state changes, here or in Python. */
 async function explore({ model, el }, build) {
   const root = h("form", { className: "tccam-explorer", ariaLabel: model.get("data").alt });
-  root.setAttribute("role", "group");
   root.dataset.lmSuppressShortcuts = ""; // JupyterLab's single keys
   root.onsubmit = (event) => event.preventDefault();
   const set = (change) => {
