@@ -41,6 +41,7 @@ book: notebooks html
 
 book-student:
 	$(MAKE) html EDITION=student
+	$(BIN)/python tools/editions.py
 	@echo "Without solutions: _build/student/_build/html   (make serve EDITION=student)"
 
 book-teacher:

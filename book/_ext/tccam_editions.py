@@ -98,7 +98,7 @@ def without_link(
     app: Sphinx, _env: BuildEnvironment, node: nodes.Element, words: nodes.TextElement
 ) -> nodes.TextElement | None:
     """The words of a link to a solution that is not in this edition."""
-    if app.config.tccam_edition == "student" and node.get("reftarget") in editions.labels():
+    if app.config.tccam_edition == "student" and node.get("reftarget") in editions.labels(Path(app.srcdir)):
         return words
     return None
 
