@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EDITIONS = ("self-study", "student", "teacher")
 
 SOLUTION = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{solution\}[ \t]+(?P<of>\S+)[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*$\n*",
+    r"^(?P<fence>`{3,}|:{3,})\{solution\}[ \t]+\S+[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*$\n*",
     re.MULTILINE | re.DOTALL,
 )
 SHORTEST = 24  # letters and digits of a piece of a solution that is looked for
@@ -74,7 +74,9 @@ def edit(text: str, name: str) -> str:
             would be left in the book for students.
     """
     if len(SOLUTION.findall(text)) != text.count("{solution"):
-        raise ValueError(f"cannot tell where this solution ends:\n{text[text.index('{solution') :]}")
+        raise ValueError(
+            f"cannot tell where this solution ends:\n{text[text.index('{solution') :]}"
+        )
     if name == "student":
         return SOLUTION.sub("", text)
     if name == "teacher":
@@ -84,16 +86,12 @@ def edit(text: str, name: str) -> str:
 
 def edit_notebook(notebook: dict[str, Any], name: str) -> dict[str, Any]:
     """A notebook as an edition shows it: a new one, in which sources are lists of lines."""
-
-    def lines(cell: dict[str, Any], change: Callable[[str], str]) -> list[str]:
-        return change("".join(cell["source"])).splitlines(keepends=True)
-
     cells = []
     for cell in notebook["cells"]:
-        prose = cell["cell_type"] == "markdown"
-        source = lines(cell, lambda text: edit(text, name) if prose else text)
-        if source or not cell["source"]:
-            cells.append({**cell, "source": source})
+        text = "".join(cell["source"])
+        source = edit(text, name) if cell["cell_type"] == "markdown" else text
+        if source or not text:
+            cells.append({**cell, "source": source.splitlines(keepends=True)})
     return {**notebook, "cells": cells}
 
 

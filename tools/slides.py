@@ -72,8 +72,8 @@ def blocks(text: str) -> Iterator[tuple[str, str, str]]:
     """The blocks of a Markdown cell.
 
     Yields:
-        (kind, argument, content): "heading" with its marks, "math", "table", "list", "text", "code",
-        or the name of a directive with its argument.
+        (kind, argument, content): "heading" with its marks, "math", "table", "list", "text",
+        "code", or the name of a directive with its argument.
     """
     lines = text.split("\n")
     i = 0
@@ -94,14 +94,16 @@ def blocks(text: str) -> Iterator[tuple[str, str, str]]:
             yield "heading", marks, words
             i += 1
         elif line.startswith("$$"):
-            i = next(k for k in range(i, len(lines)) if lines[k].rstrip().endswith("$$") and (
-                k > start or len(lines[k].rstrip()) > 2
-            ))
+            i = next(
+                k
+                for k in range(i, len(lines))
+                if lines[k].rstrip().endswith("$$") and (k > start or len(lines[k].rstrip()) > 2)
+            )
             yield "math", "", "\n".join(lines[start : i + 1])
             i += 1
         elif not re.fullmatch(r"\([\w-]+\)=", line.strip()):
             kind = _kind(line)
-            while i < len(lines) and (lines[i].strip() or kind == "list" and _goes_on(lines, i)):
+            while i < len(lines) and (lines[i].strip() or (kind == "list" and _goes_on(lines, i))):
                 if i > start and (FENCE.match(lines[i]) or lines[i].startswith(("#", "$$"))):
                     break
                 if kind == "text" and i > start and _kind(lines[i]) != "text":
@@ -212,7 +214,7 @@ class _Deck:
         return plain(text, self.glued, self.name)
 
     def start(self, heading: str, first: bool = False) -> None:
-        if first or self.slides[-1].cells or self.slides[-1].heading != heading:
+        if first or not self.slides or self.slides[-1].cells or self.slides[-1].heading != heading:
             self.slides.append(Slide(heading, first))
 
     def put(self, cell: Json, height: int, note: str = "") -> None:
@@ -320,7 +322,10 @@ def _first_sentence(text: str) -> str:
     text = text.strip()
     for match in SENTENCE.finditer(text):
         head = text[: match.start()]
-        if head.count("$") % 2 == head.count("`") % 2 == head.count("**") % 2 == 0 and len(head) > 60:
+        if (
+            head.count("$") % 2 == head.count("`") % 2 == head.count("**") % 2 == 0
+            and len(head) > 60
+        ):
             return head
     return text
 
@@ -388,7 +393,6 @@ def deck(notebook: Json, name: str, glued: dict[str, Json]) -> list[Slide]:
         glued: what the notebooks have glued, by file name.
     """
     made = _Deck(name, glued)
-    made.slides.append(Slide("", True))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             made.markdown("".join(cell["source"]))

@@ -98,7 +98,9 @@ def without_link(
     app: Sphinx, _env: BuildEnvironment, node: nodes.Element, words: nodes.TextElement
 ) -> nodes.TextElement | None:
     """The words of a link to a solution that is not in this edition."""
-    if app.config.tccam_edition == "student" and node.get("reftarget") in editions.labels(Path(app.srcdir)):
+    if app.config.tccam_edition == "student" and node.get("reftarget") in editions.labels(
+        Path(app.srcdir)
+    ):
         return words
     return None
 
