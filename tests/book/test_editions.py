@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pikepdf
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -260,20 +261,41 @@ def test_solutions_are_in_the_notes_alone(decks):
 
 
 def test_small_book_is_printed(built, browser, tmp_path, monkeypatch):
-    reader = pytest.importorskip("pypdf").PdfReader
-    monkeypatch.setattr(pdf, "site", lambda name: built("self-study"))
-    (built("self-study").parents[1] / "toc").mkdir(exist_ok=True)
-    monkeypatch.setattr(pdf, "ROOT", built("self-study").parents[1])
+    site = built("self-study")
+    monkeypatch.setattr(pdf, "site", lambda name: site)
+    monkeypatch.setattr(pdf, "ROOT", site.parents[1])
     count = pdf.write(tmp_path / "book.pdf", "self-study")
-    book = reader(tmp_path / "book.pdf")
-    texts = [" ".join(page.extract_text().split()) for page in book.pages]
-    assert count == len(texts)
-    (contents,) = [text for text in texts if text.startswith("Contents")]
-    for title, place in re.findall(r"(Tiles|Solutions) (\d+)", contents):
-        assert re.search(rf"\b{title}\b", texts[int(place) - 1])
-    assert re.search(r"Tiles \d", contents)
-    (tiles,) = [n for n, text in enumerate(texts) if "How many tiles are there?" in text]
-    assert WORD not in texts[tiles]
-    assert WORD in texts[-1]
-    titles = [mark.title for mark in book.outline if not isinstance(mark, list)]
-    assert "Solutions" in titles
+    text = pdf.document(site, "self-study")
+    with pikepdf.open(tmp_path / "book.pdf") as book:
+        assert count == len(book.pages)
+        numbers = pdf._numbers(book)
+        with book.open_outline() as outline:
+            titles = [item.title for item in outline.root]
+    assert titles == ["Contents", "A book", "How to", "1. Tiles", "Teaching", "Solutions"]
+    # A chapter starts on a new page, and the list of contents comes before all of them.
+    places = [numbers[f"page-{n}"] for n in (1, 2, 3)] + [numbers["solutions"]]
+    assert places == [4, 5, 6, 7]
+    assert count == 7
+    for anchor in ("page-1", "page-2", "page-3", "solutions"):
+        assert f'href="#{anchor}"' in text
+    # The answer is at the end, and what leads to it.
+    chapter, _, answers = text.partition('id="solutions"')
+    assert WORD in answers
+    assert WORD not in chapter
+    assert re.search(r'href="#(page-2-answer-0)".*id="\1"', text, re.DOTALL)
+
+
+def test_teachers_find_solutions_in_their_place(built):
+    text = pdf.document(built("teacher"), "teacher")
+    assert 'id="solutions"' not in text
+    assert WORD in text
+
+
+def test_without_a_book_or_chromium_one_line_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    assert pdf.main() == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(pdf, "site", lambda name: tmp_path)
+    assert pdf.main() == 1
+    assert "run make html EDITION=self-study first" in capsys.readouterr().err
