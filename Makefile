@@ -1,10 +1,17 @@
 # make book    run every chapter and build the book      make test   prove that all of it works
 # make serve   look at the built book on localhost       make env    the environment alone
+# make book-student, make book-teacher   the pages without solutions; with open ones and slides
+# make slides, make pdf, make bundle     slides of every chapter, the book on paper, the notebooks to take along
 PYTHON ?= python3
 PORT ?= 8000
 NOTEBOOKS ?=
 # Chapters at a time. Each computes on two cores: on two, two at a time are no faster. One alone is measured.
 JOBS ?= 1
+# Pages: self-study (solutions folded), student (none) or teacher (open).
+EDITION ?= self-study
+export TCCAM_EDITION := $(EDITION)
+OUTPUT := $(if $(filter self-study,$(EDITION)),.,_build/$(EDITION))
+SITE := $(OUTPUT:.=)$(if $(filter-out .,$(OUTPUT)),/)_build/html
 
 # Nothing is written outside this folder but the caches of the package installers.
 CACHE := $(CURDIR)/.cache
@@ -24,12 +31,32 @@ export MALLOC_TRIM_THRESHOLD_ := 4000000000
 export MALLOC_MMAP_THRESHOLD_ := 4000000000
 
 BIN := .venv/bin
-SPHINX := $(BIN)/jupyter-book build . --path-output . --warningiserror --nitpick --keep-going
+SPHINX := $(BIN)/jupyter-book build . --path-output $(OUTPUT) --warningiserror --nitpick --keep-going
 
 .NOTPARALLEL:
 .PHONY: book test serve env lock notebooks html lint unit nbval browser bench clean
+.PHONY: book-student book-teacher slides pdf bundle
 book: notebooks html
-	@echo "The book is ready: _build/html/index.html   (make serve opens it on localhost)"
+	@echo "The book is ready: $(SITE)/index.html   (make serve opens it on localhost)"
+
+book-student:
+	$(MAKE) html EDITION=student
+	$(BIN)/python tools/editions.py
+	@echo "Without solutions: _build/student/_build/html   (make serve EDITION=student)"
+
+book-teacher:
+	$(MAKE) html slides EDITION=teacher
+	@echo "For teachers: _build/teacher/_build/html   (make serve EDITION=teacher)"
+
+slides: env
+	$(BIN)/python tools/vendor.py
+	$(BIN)/python tools/slides.py $(NOTEBOOKS)
+
+pdf: env
+	$(BIN)/python tools/pdf.py
+
+bundle: env
+	$(BIN)/python tools/bundle.py
 
 test: lint unit nbval html browser
 
@@ -44,9 +71,9 @@ html: env
 	$(SPHINX)
 
 serve: env
-	@test -f _build/html/index.html || { echo "There is no book yet: run make book first."; exit 1; }
+	@test -f $(SITE)/index.html || { echo "There is no book yet: run make book first."; exit 1; }
 	@echo "http://localhost:$(PORT)   (Ctrl-C stops)"
-	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
 
 lint: env
 	$(BIN)/ruff check

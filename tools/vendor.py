@@ -1,6 +1,6 @@
 """Fetch the scripts that pages load, so that the book is whole without a network.
 
-``python tools/vendor.py`` puts MathJax (formulas) and the widget scripts into
+``python tools/vendor.py`` puts MathJax (formulas), the widget scripts and reveal.js (slides) into
 ``book/_static/vendor``, from npm where npm exists. What is there already is left alone. Without npm
 or a network it says so, and the pages load the same scripts from a content delivery network. What
 tests alone need goes to ``.cache/vendor`` when they run: it is not served with the book.
@@ -64,6 +64,18 @@ PACKAGES = (
             "dist/1551f4f60c37af51121f.woff2",
             "dist/7a3337626410ca2f4071.woff2",
             "dist/d878b0a6a1144760244f.woff2",
+        ),
+    ),
+    Package(
+        "reveal.js@5.2.1",
+        "reveal.js",
+        "359b575dd51bbda32f89b2fd4c7dc46ad7389a805572158916c29252f7a27333",
+        (
+            "dist/reveal.css",
+            "dist/reveal.js",
+            "dist/reset.css",
+            "plugin/notes/notes.js",
+            "LICENSE",
         ),
     ),
 )
