@@ -70,13 +70,25 @@ def _imported(root: Path, names: Iterable[str]) -> set[Path]:
 
 
 def _code(source: str) -> bytes:
-    """A module's syntax tree without its docstrings."""
+    """A module's syntax tree without its docstrings; the same in every version of Python."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree).encode()
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
+            node.values = [part for part in node.values if getattr(part, "value", None) != ""]
+    return _written(tree).encode()
+
+
+def _written(node: Any) -> str:
+    """A syntax tree as text. Which empty fields ast.dump writes depends on the version."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields = [f"{k}={_written(v)}" for k, v in ast.iter_fields(node) if v is not None and v != []]
+    return f"{type(node).__name__}({','.join(fields)})"
 
 
 def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:
