@@ -61,14 +61,23 @@ def _imported(root: Path, names: Iterable[str]) -> set[Path]:
             if path in found or not path.is_file():
                 continue
             found.add(path)
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Import):
-                    waiting += [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+            waiting += _imports(path.read_text("utf-8"))
     return found
 
 
+@cache
+def _imports(source: str) -> tuple[str, ...]:
+    """What a module imports, by its full name: modules, and names in them."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+@cache
 def _code(source: str) -> bytes:
     """A module's syntax tree without its docstrings; the same in every version of Python."""
     tree = ast.parse(source)
