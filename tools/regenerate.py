@@ -8,9 +8,9 @@
 
 A chapter that fails stays as it was: the failing cell and its error are printed, the other chapters
 still run, and the command fails in the end. A chapter that succeeds is normalised and replaced in
-one step, and ``book/status.json`` gets its stamp: what it was made from (see ``stamps.py``). Networks
-come from the run store. A chapter that runs alone, with a store that has none of today's library,
-trains its own and is measured: its **Time and memory** line is brought up to date and
+one step, and ``book/status.json`` gets its stamp: what it was made from (see ``stamps.py``).
+Networks come from the run store. A chapter that runs alone, with a store that has none of today's
+library, trains its own and is measured: its **Time and memory** line is brought up to date and
 ``book/status.json`` notes what it took on this machine.
 """
 

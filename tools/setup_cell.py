@@ -28,11 +28,8 @@ COLAB = (
 #: What chapters import beside the library, and what it asks for itself.
 CHAPTERS_NEED = ("jupyterquiz",)
 
-#: What the library or one of its packages asks for, and no chapter imports.
-NOT_IMPORTED = (
-    "pyyaml",  # lightning-fabric names it
-    "shtab",  # completes commands in a shell
-)
+#: What the library asks for, and no chapter imports.
+NOT_IMPORTED = ("shtab",)  # it completes commands in a shell
 
 #: What the cell has to add.
 ADDED = ("lightning-fabric", "lightning-utilities", "safetensors", "jupyterquiz")

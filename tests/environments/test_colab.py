@@ -128,13 +128,15 @@ def in_colab(path, wheel):
 
 
 def imports(notebook):
-    """Every import statement of a chapter, wherever it stands."""
+    """Every import statement of a chapter, wherever it stands; not of what Colab alone has."""
     plain = TransformerManager()
     for cell in notebook.cells:
         if cell.cell_type == "code":
             for node in ast.walk(ast.parse(plain.transform_cell(cell.source))):
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    yield ast.unparse(node)
+                    statement = ast.unparse(node)
+                    if "google.colab" not in statement:
+                        yield statement
 
 
 # The order matters: an environment is only once without the library.
