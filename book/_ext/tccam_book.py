@@ -74,7 +74,7 @@ class Status(SphinxDirective):
         for line in stamps.lines(stale):
             logging.getLogger(__name__).warning(line, location=self.get_location())
         runs: dict[tuple[str, str], list[str]] = {}
-        chapters = "| chapter | time | peak memory | measured | outputs from | state |\n"
+        chapters = "| chapter | state | last run | time | peak memory | measured |\n"
         chapters += "|---|---|---|---|---|---|\n"
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             link, run = f"[](/notebooks/{path.name})", status.get(path.stem, {})
@@ -89,8 +89,10 @@ class Status(SphinxDirective):
                 what = ", ".join(f"{name} {versions[name]}" for name in names)
                 runs.setdefault((where, what), []).append(link)
             why = stale.get(path.stem)
-            made = run.get("stamp", {}).get("date", "")
-            chapters += f"| {link} | {took} | {made} | {f'stale: {why}' if why else 'fresh'} |\n"
+            state = f"stale: {why}" if why else "fresh"
+            ran = run.get("stamp", {}).get("date", "")
+            row = f"| {link} | {state} | {ran} | {took} |\n"
+            chapters += re.sub(r"(?<=\d)-(?=\d)", "\N{NON-BREAKING HYPHEN}", row)
         machines = "| chapters | machine | versions |\n|---|---|---|\n"
         for (where, what), links in runs.items():
             machines += f"| {', '.join(links)} | {where} | {what} |\n"
