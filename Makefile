@@ -27,7 +27,7 @@ BIN := .venv/bin
 SPHINX := $(BIN)/jupyter-book build . --path-output . --warningiserror --nitpick --keep-going
 
 .NOTPARALLEL:
-.PHONY: book test serve env lock notebooks html lint unit nbval browser bench clean
+.PHONY: book test serve env lock notebooks html lint unit nbval browser colab bench clean
 book: notebooks html
 	@echo "The book is ready: _build/html/index.html   (make serve opens it on localhost)"
 
@@ -65,6 +65,10 @@ nbval: env
 
 browser: env
 	$(BIN)/pytest tests/book
+
+# Not part of `make test`: it makes two environments, and downloads some gigabytes the first time.
+colab: env
+	$(BIN)/pytest tests/environments
 
 bench: env
 	$(BIN)/python -m benchmarks
