@@ -34,7 +34,7 @@ BIN := .venv/bin
 SPHINX := $(BIN)/jupyter-book build . --path-output $(OUTPUT) --warningiserror --nitpick --keep-going
 
 .NOTPARALLEL:
-.PHONY: book test serve env lock notebooks html lint unit nbval browser bench clean
+.PHONY: book test serve env lock notebooks html lint unit nbval browser colab bench clean
 .PHONY: book-student book-teacher slides pdf bundle
 book: notebooks html
 	@echo "The book is ready: $(SITE)/index.html   (make serve opens it on localhost)"
@@ -92,6 +92,10 @@ nbval: env
 
 browser: env
 	$(BIN)/pytest tests/book
+
+# Not part of `make test`: it makes two environments, and downloads some gigabytes the first time.
+colab: env
+	$(BIN)/pytest tests/environments
 
 bench: env
 	$(BIN)/python -m benchmarks

@@ -61,22 +61,43 @@ def _imported(root: Path, names: Iterable[str]) -> set[Path]:
             if path in found or not path.is_file():
                 continue
             found.add(path)
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Import):
-                    waiting += [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+            waiting += _imports(path.read_text("utf-8"))
     return found
 
 
+@cache
+def _imports(source: str) -> tuple[str, ...]:
+    """What a module imports, by its full name: modules, and names in them."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+@cache
 def _code(source: str) -> bytes:
-    """A module's syntax tree without its docstrings."""
+    """A module's syntax tree without its docstrings; the same in every version of Python."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree).encode()
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
+            node.values = [part for part in node.values if getattr(part, "value", None) != ""]
+    return _written(tree).encode()
+
+
+def _written(node: Any) -> str:
+    """A syntax tree as text. Which empty fields ast.dump writes depends on the version."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields = [f"{k}={_written(v)}" for k, v in ast.iter_fields(node) if v is not None and v != []]
+    return f"{type(node).__name__}({','.join(fields)})"
 
 
 def fingerprint(config: DataclassInstance, **surroundings: Any) -> str:

@@ -3,8 +3,9 @@
 ``python tools/check_notebooks.py``             every chapter, and the pages that quote them
 ``python tools/check_notebooks.py the-belt``    this one alone
 
-Each finding is one line: file, cell (counted from 0), line in the cell, sentence. The exit status
-is 1 when there is one. ``ruff check`` and ``ruff format`` read notebooks by themselves.
+Each finding is one line: file, cell (counted from 0), line in the cell, sentence. A chapter whose
+outputs are not those of today's library is one line as well (see ``stamps.py``). The exit status is
+1 when there is one. ``ruff check`` and ``ruff format`` read notebooks by themselves.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import stamps
 from check_quizzes import check_quizzes, check_shown
 from normalise import PROGRESS, Json, dumps, normalise, outputs_of, traces
+from setup_cell import LINES
 
 from tccam.errors import TccamError
 from tccam.quizzes import load
 
-__all__ = ["Finding", "check_notebook", "check_quotes", "glued", "quizzes_of"]
+__all__ = ["Finding", "check_notebook", "check_quotes", "check_setup", "glued", "quizzes_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIZZES = ROOT / "tccam" / "quizzes"
@@ -74,6 +77,17 @@ def check_notebook(path: Path, notebook: Json) -> list[Finding]:
     if path.read_text(encoding="utf-8") != dumps(normalise(notebook, path.stem)):
         findings.append(Finding(name, 0, 1, "it is not normalised: make notebooks regenerates it"))
     return sorted(findings, key=lambda finding: (finding.cell, finding.line))
+
+
+def check_setup(path: Path, notebook: Json) -> list[Finding]:
+    """A set-up cell that is not everybody's would be tried in no environment."""
+    index, cell = next(_code(notebook), (0, {"source": ""}))
+    wanted, found = LINES.splitlines(), cell["source"].splitlines()
+    for number, line in enumerate(wanted, 1):
+        if found[number - 1 : number] != [line]:
+            sentence = f"the first code cell starts as tools/setup_cell.py has it: {line.strip()}"
+            return [Finding(f"notebooks/{path.name}", index, number, sentence)]
+    return []
 
 
 def check_quotes(pages: Iterable[Path], chapters: dict[str, set[str]]) -> list[Finding]:
@@ -310,15 +324,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path, notebook in notebooks.items():
         if not names or path.stem in names:
             findings += check_notebook(path, notebook)
+            findings += check_setup(path, notebook)
     chapters = {p.name: {name for _, name in glued(n)} for p, n in notebooks.items()}
     findings += check_quotes([*notebooks, *sorted((ROOT / "book").rglob("*.md"))], chapters)
     books = {path.stem: notebook for path, notebook in notebooks.items()}
     for chapter in sorted({*books, *(path.stem for path in QUIZZES.glob("*.json"))}):
         if not names or chapter in names:
             findings += quizzes_of(chapter, books.get(chapter))
-    for finding in findings:
-        print(finding)
-    return 1 if findings else 0
+    stale = {k: v for k, v in stamps.stale(ROOT).items() if not names or k in names}
+    for line in [*map(str, findings), *stamps.lines(stale)]:
+        print(line)
+    return 1 if findings or stale else 0
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@
 
 A chapter that fails stays as it was: the failing cell and its error are printed, the other chapters
 still run, and the command fails in the end. A chapter that succeeds is normalised and replaced in
-one step. Networks come from the run store. A chapter that runs alone, with a store that has none of
-today's library, trains its own and is measured: its **Time and memory** line is brought up to date
-and ``book/status.json`` notes what it took on this machine.
+one step, and ``book/status.json`` gets its stamp: what it was made from (see ``stamps.py``).
+Networks come from the run store. A chapter that runs alone, with a store that has none of today's
+library, trains its own and is measured: its **Time and memory** line is brought up to date and
+``book/status.json`` notes what it took on this machine.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import stamps
+from filelock import FileLock
 from normalise import Json, dumps, normalise, traces
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +94,7 @@ def regenerate(
     if not source.is_file():
         raise ChapterError(f"there is no notebooks/{name}.ipynb")
     CACHE.mkdir(exist_ok=True)
+    inputs = stamps.inputs(source, NOTEBOOKS.parent)  # as they are now: it may take minutes
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         ran = Path(folder) / source.name
         with _stores_of_their_own(Path(folder) / "runs") if cold else nullcontext():
@@ -105,8 +109,9 @@ def regenerate(
         raise ChapterError("\n".join(["it shows what differs between machines:", *found]))
     if cold:
         _update_time_line(notebook, measured, datetime.date.today())
-        _note_status(name, measured)
     _replace(source, dumps(notebook))
+    stamp = {"date": str(datetime.date.today()), "outputs": stamps.outputs(notebook), **inputs}
+    _note_status(name, {"stamp": stamp} | (_measurement(measured) if cold else {}))
     return measured
 
 
@@ -192,11 +197,9 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> Measured
     return Measured(time.perf_counter() - started, peak / 2**20)
 
 
-def _note_status(name: str, measured: Measured) -> None:
-    """Write what a run took, where and with what into ``book/status.json``."""
-    chapters = {p.stem for p in NOTEBOOKS.glob("*.ipynb")}
-    status = {key: value for key, value in _status().items() if key in chapters}
-    status[name] = {
+def _measurement(measured: Measured) -> Json:
+    """What a run took, where and with what."""
+    return {
         "date": str(datetime.date.today()),
         "seconds": round(measured.seconds, 1),
         "peak_mib": round(measured.peak_mib),
@@ -206,11 +209,19 @@ def _note_status(name: str, measured: Measured) -> None:
             **{d: importlib.metadata.version(d) for d in DISTRIBUTIONS},
         },
     }
-    _replace(STATUS, json.dumps(status, indent=1, sort_keys=True) + "\n")
+
+
+def _note_status(name: str, facts: Json) -> None:
+    """Bring what ``book/status.json`` says of a chapter up to date; others may do so as well."""
+    with FileLock(CACHE / "status.lock"):
+        chapters = {p.stem for p in NOTEBOOKS.glob("*.ipynb")}
+        status = {key: value for key, value in _status().items() if key in chapters}
+        status[name] = status.get(name, {}) | facts
+        _replace(STATUS, json.dumps(status, indent=1, sort_keys=True) + "\n")
 
 
 def _status() -> Json:
-    """What the last measured run of each chapter took."""
+    """What is known of the last run of each chapter."""
     return json.loads(STATUS.read_text()) if STATUS.is_file() else {}
 
 

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tools"))  # the tools are scripts: they import each other by name
 
 import claims  # noqa: E402
+import stamps  # noqa: E402
 
 VENDOR = ROOT / "book" / "_static" / "vendor"
 STATUS = ROOT / "book" / "status.json"
@@ -60,31 +61,42 @@ class Api(SphinxDirective):
 
 
 class Status(SphinxDirective):
-    """What the last run of each chapter took, and where it ran."""
+    """What the last run of each chapter took, where it ran, and whether it still holds.
+
+    A chapter that is stale is a warning, in every build.
+    """
 
     def run(self) -> list[nodes.Node]:
-        """Two tables: chapters, and the machines and versions that they ran on."""
-        self.env.note_dependency(str(STATUS))
+        """Two tables: chapters, and the machines and versions that they were measured on."""
+        self.env.note_reread()  # it depends on most of the project
         status: dict[str, Any] = json.loads(STATUS.read_text()) if STATUS.is_file() else {}
-        if not status:
-            return [nodes.paragraph(text="No chapter has been measured yet.")]
+        stale = stamps.stale()
+        for line in stamps.lines(stale):
+            logging.getLogger(__name__).warning(line, location=self.get_location())
         runs: dict[tuple[str, str], list[str]] = {}
-        chapters = "| chapter | time | peak memory | measured |\n|---|---|---|---|\n"
-        for name, run in sorted(status.items()):
-            link = f"[](/notebooks/{name}.ipynb)"
-            minutes, seconds = divmod(round(run["seconds"]), 60)
-            time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-            memory = f"{run['peak_mib'] * 2**20 / 1e9:.1f} GB"
-            chapters += f"| {link} | {time} | {memory} | {run['date']} |\n"
-            machine, versions = run["machine"], run["versions"]
-            where = f"{machine['cores']} cores, {machine['cpu']}, {machine['system']}"
-            names = sorted(versions, key=lambda what: (what != "python", what))
-            what = ", ".join(f"{name} {versions[name]}" for name in names)
-            runs.setdefault((where, what), []).append(link)
+        chapters = "| chapter | state | last run | time | peak memory | measured |\n"
+        chapters += "|---|---|---|---|---|---|\n"
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+            link, run = f"[](/notebooks/{path.name})", status.get(path.stem, {})
+            took = "not measured | |"
+            if "seconds" in run:
+                minutes, seconds = divmod(round(run["seconds"]), 60)
+                time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+                took = f"{time} | {run['peak_mib'] * 2**20 / 1e9:.1f} GB | {run['date']}"
+                machine, versions = run["machine"], run["versions"]
+                where = f"{machine['cores']} cores, {machine['cpu']}, {machine['system']}"
+                names = sorted(versions, key=lambda what: (what != "python", what))
+                what = ", ".join(f"{name} {versions[name]}" for name in names)
+                runs.setdefault((where, what), []).append(link)
+            why = stale.get(path.stem)
+            state = f"stale: {why}" if why else "fresh"
+            ran = run.get("stamp", {}).get("date", "")
+            row = f"| {link} | {state} | {ran} | {took} |\n"
+            chapters += re.sub(r"(?<=\d)-(?=\d)", "\N{NON-BREAKING HYPHEN}", row)
         machines = "| chapters | machine | versions |\n|---|---|---|\n"
         for (where, what), links in runs.items():
             machines += f"| {', '.join(links)} | {where} | {what} |\n"
-        return _parsed(self, f"{chapters}\n{machines}")
+        return _parsed(self, f"{chapters}\n{machines if runs else ''}")
 
 
 class Benchmarks(SphinxDirective):

@@ -408,7 +408,11 @@ class TestRegenerate:
             made = nbformat.read(path, as_version=4)
             assert made.cells[3].outputs[0].text == "met\n"
             assert line in made.cells[0].source
-        assert not (tmp_path / "status.json").exists()
+        status = json.loads((tmp_path / "status.json").read_text())
+        assert {name: list(known) for name, known in status.items()} == {
+            "first": ["stamp"],
+            "second": ["stamp"],
+        }
         assert "1 of 3 failed: third" in capfd.readouterr().err
 
     def test_no_jobs_is_no_number_of_jobs(self, capsys):
