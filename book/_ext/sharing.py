@@ -90,7 +90,7 @@ def add_tags(
     """Describe a page to those who are shown its address."""
     base, book = app.config.html_baseurl, app.config.html_title
     title = html.unescape(re.sub(r"<[^>]+>", "", context.get("title") or book))
-    words = (description(doctree) if doctree else "") or title
+    words = (description(doctree) if doctree else "") or f"{title} of the book: {book}"
     context["metatags"] = context.get("metatags", "") + tags(
         title, words, f"{base}{name}.html", base, book
     )

@@ -125,8 +125,13 @@ def shown(thing):
     return any(example.source for test in tests for example in test.examples)
 
 
-# What readers are handed, and build none of: results, clips of a data set, protocols, errors.
+# What readers are handed, and build none of: results, clips of a data set, protocols, errors,
+# and the parts of graders.
 HANDED = {
+    "tccam.exercises.core.Case",
+    "tccam.exercises.core.Exercise",
+    "tccam.exercises.core.Feedback",
+    "tccam.exercises.core.UnusableAnswerError",
     "tccam.background.Removed",
     "tccam.data.belt.BeltClip",
     "tccam.data.belt.BeltObject",
