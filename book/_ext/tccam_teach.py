@@ -145,12 +145,11 @@ def _graders(found: list[Exercise], prose: str) -> str:
     table = "| exercise | what the student believes | the last hint |\n|---|---|---|\n"
     for exercise in found:
         there = f":label: {exercise.label}\n" in prose
-        where = f"{{ref}}`{exercise.label}` " if there else ""
+        where = f"{{ref}}`{exercise.label}`, " if there else ""
+        where += f"`{exercise.name}`"
         for case in exercise.cases:
-            table += (
-                f"| {where}`{exercise.name}` | {_plain(case.misconception)} "
-                f"| {_plain(case.hints[-1])} |\n"
-            )
+            words = f"{_plain(case.misconception)} | {_plain(case.hints[-1])}"
+            table += f"| {where} | {words} |\n"
             where = ""
     return f"{table}\n"
 

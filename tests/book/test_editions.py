@@ -96,7 +96,8 @@ def built(tmp_path_factory):
                 {"cell_type": "markdown", "id": "a", "metadata": {}, "source": [CELL]}
             ]
             (folder / "notebooks" / "tiles.ipynb").write_text(json.dumps(notebook))
-            command = [sys.executable, "-m", "jupyter_book", "build", str(folder), "-W", "-n"]
+            book = str(Path(sys.executable).with_name("jupyter-book"))
+            command = [book, "build", str(folder), "-W", "-n"]
             done = subprocess.run(
                 [*command, "--keep-going"],
                 capture_output=True,
