@@ -50,11 +50,14 @@ def sources_hash() -> str:
 
 
 def _imported(root: Path, names: Iterable[str]) -> set[Path]:
-    """The files of these modules, and of all modules in ``root`` that they import."""
+    """The files of these modules, and of all modules of the same package that they import."""
     found: set[Path] = set()
     waiting = list(names)
+    packages = {name.partition(".")[0] for name in waiting}
     while waiting:
         parts = waiting.pop().split(".")
+        if parts[0] not in packages:  # where it is installed, PyTorch lies beside it
+            continue
         for depth in range(1, len(parts) + 1):  # a module's packages run before it
             module = root.joinpath(*parts[:depth])
             path = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")

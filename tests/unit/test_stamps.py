@@ -24,8 +24,10 @@ from setup_cell import LINES  # noqa: E402
 
 FILES = {
     "tccam/__init__.py": "",
+    "numpy/__init__.py": "",  # as where the library is installed
     "tccam/puzzle.py": """
         '''Tiles.'''
+        import numpy
         from tccam.cam import explain
 
         def tile(x):
