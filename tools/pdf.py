@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import pikepdf
 import yaml
 from bs4 import BeautifulSoup, Tag
 from editions import ROOT, edition, output, site
 
-__all__ = ["NAME", "Page", "document", "pages"]
+__all__ = ["NAME", "Page", "document", "pages", "printed", "write"]
 
 NAME = "tccam-book.pdf"
 FOOTER = (
@@ -196,26 +197,37 @@ def write(path: Path, name: str) -> int:
     Raises:
         RuntimeError: if there is no Chromium, or no built edition.
     """
-    import pikepdf  # noqa: PLC0415
     from browser import chromium, new_context, serve  # noqa: PLC0415 - it needs playwright
-    from playwright.sync_api import Route  # noqa: PLC0415
 
     built = site(name)
     if shutil.which("chromium") is None:
         raise RuntimeError("there is no Chromium here, and it is what prints the PDF")
     if not (built / "index.html").is_file():
         raise RuntimeError(f"there is no built book: run make html EDITION={name} first")
-    text = document(built, name)
+    with serve(built) as address, chromium() as browser:
+        context, _ = new_context(browser)
+        return printed(context, address, document(built, name), path)
+
+
+def printed(context: Any, address: str, text: str, path: Path) -> int:
+    """Print a document; the result is the number of pages.
+
+    Args:
+        context: a window of Chromium.
+        address: of the site that the document belongs to.
+        text: see :func:`document`.
+        path: of the PDF.
+    """
     numbers: dict[str, int] = {}
 
-    def answer(route: Route) -> None:
+    def answer(route: Any) -> None:
         shown = re.sub(r"\[page ([\w-]+)\]", lambda m: str(numbers.get(m[1], "")), text)
         route.fulfill(body=shown, content_type="text/html; charset=utf-8")
 
-    with tempfile.TemporaryDirectory() as folder, serve(built) as address, chromium() as browser:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    context.route("**/print.html", answer)
+    with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / NAME
-        context, _ = new_context(browser)
-        context.route("**/print.html", answer)
         for _ in range(2):  # the second time, the list of contents knows the numbers
             tab = context.new_page()
             tab.set_default_timeout(600_000)
@@ -231,7 +243,6 @@ def write(path: Path, name: str) -> int:
             book.docinfo["/Title"] = "Temporal-consistent CAMs"
             book.docinfo["/Author"] = "The tccam contributors"
             book.Root.PageMode = pikepdf.Name.UseOutlines
-            path.parent.mkdir(parents=True, exist_ok=True)
             # Chromium leaves the structure as it is, which is a third of the file.
             book.save(path, object_stream_mode=pikepdf.ObjectStreamMode.generate)
             return len(book.pages)
