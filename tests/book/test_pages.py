@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import each other by name
 
 import claims  # noqa: E402
+import set_repository  # noqa: E402
 from browser import SITE, chromium, new_context, pages, serve  # noqa: E402
 
 PAGES = pages()
@@ -232,6 +233,18 @@ def test_chapter_opens_in_colab_and_binder_and_can_be_downloaded(address, page):
     assert len(binder) == 1
     assert (ROOT / notebook).is_file()
     assert f"/_sources/{notebook}" in files
+
+
+@every_page
+def test_links_to_the_repository_name_ours_and_files_that_are_there(address, page):
+    ours = set_repository.address().removeprefix("https://github.com/")
+    button = r"https://(?:colab\.research\.google\.com/github|mybinder\.org/v2/gh)/"
+    for link in soup(page).find_all("a", href=True):
+        if re.match(button, link["href"]):
+            assert re.match(rf"{button}{ours}/(blob/)?main[/?]", link["href"]), link["href"]
+        found = re.search(rf"/{ours}/.*?(?:blob|tree|raw)/(?:main/)?([^?#]+)", link["href"])
+        if found:
+            assert (ROOT / unquote(found[1])).exists(), link["href"]
 
 
 def test_quoted_numbers_have_a_minus(address):
