@@ -188,7 +188,7 @@ def _contents(entries: list[tuple[str, str, str]]) -> str:
             last = part
         words = f"<span>{html.escape(title)}</span><span>[page {anchor}]</span>"
         text += f'<p><a href="#{anchor}">{words}</a></p>'
-    return f'<nav class="contents"><h1>Contents</h1>{text}</nav>'
+    return f'<nav class="pages"><h1>Contents</h1>{text}</nav>'
 
 
 def write(path: Path, name: str) -> int:
