@@ -277,8 +277,8 @@ def test_small_book_is_printed(built, browser, tmp_path, monkeypatch):
     assert titles == ["Contents", "A book", "How to", "Tiles", "Teaching", "Solutions"]
     # A chapter starts on a new page, and the list of contents comes before all of them.
     places = [numbers[f"page-{n}"] for n in (1, 2, 3)] + [numbers["solutions"]]
-    assert places == [3, 4, 5, 6]
-    assert count == 6
+    assert places == [4, 5, 6, 7]
+    assert count == 7
     for anchor in ("page-1", "page-2", "page-3", "solutions"):
         assert f'href="#{anchor}"' in text
     # The answer is at the end, and what leads to it.
