@@ -188,7 +188,7 @@ def _contents(entries: list[tuple[str, str, str]]) -> str:
             last = part
         words = f"<span>{html.escape(title)}</span><span>[page {anchor}]</span>"
         text += f'<p><a href="#{anchor}">{words}</a></p>'
-    return f'<nav class="contents"><h1>Contents</h1>{text}</nav>'
+    return f'<nav class="pages"><h1>Contents</h1>{text}</nav>'
 
 
 def write(path: Path, name: str) -> int:
@@ -258,14 +258,16 @@ def _numbers(book: Any) -> dict[str, int]:
 
 
 def _mend_outline(book: Any, text: str) -> None:
-    """Put the spaces back that Chromium loses where a heading is broken into lines."""
+    """Mend titles: Chromium loses spaces where a heading is broken, and says some words twice."""
     headings = re.findall(r"<h\d[^>]*>(.*?)</h\d>", text, re.DOTALL)
     titles = [" ".join(html.unescape(re.sub(r"<[^>]*>", "", h)).split()) for h in headings]
     known = {title.replace(" ", ""): title for title in titles}
 
     def mend(items: Any) -> None:
         for item in items:
-            item.title = known.get("".join(item.title.split()), item.title)
+            bare = "".join(item.title.split())
+            once = bare[: len(bare) // 2]
+            item.title = known.get(once if bare == 2 * once else bare, item.title)
             mend(item.children)
 
     with book.open_outline() as outline:

@@ -7,6 +7,7 @@ and the quizzes, with the words that answer it; ``{tccam-decks}`` links to the s
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from functools import cache
@@ -71,7 +72,7 @@ class Misconceptions(SphinxDirective):
             self.env.note_dependency(str(path))
         text = ""
         for name in chapters():
-            own = [e for e in exercises.catalog().values() if _chapter_of(e) == name]
+            own = _exercises(name)
             quizzes = [q for questions in _quizzes(name).values() for q in questions]
             if own or quizzes:
                 text += f"## [](/notebooks/{name}.ipynb)\n\n"
@@ -136,12 +137,16 @@ def _deck(directive: SphinxDirective, name: str) -> str:
     return f'<a href="{up}slides/{name}.slides.html">{name}.slides.html</a>'
 
 
-def _chapter_of(exercise: Exercise) -> str:
-    """Graders of a chapter share a module, which has its name."""
-    return exercise.cases[0].complain.__module__.rpartition(".")[2].replace("_", "-")
+def _exercises(name: str) -> tuple[Exercise, ...]:
+    """The graded exercises of a chapter: its graders have a module of its name."""
+    module = f"tccam.exercises.{name.replace('-', '_')}"
+    if importlib.util.find_spec(module) is None:
+        return ()
+    found: tuple[Exercise, ...] = importlib.import_module(module).EXERCISES
+    return found
 
 
-def _graders(found: list[Exercise], prose: str) -> str:
+def _graders(found: tuple[Exercise, ...], prose: str) -> str:
     table = "| exercise | what the student believes | the last hint |\n|---|---|---|\n"
     for exercise in found:
         there = f":label: {exercise.label}\n" in prose

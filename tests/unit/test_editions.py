@@ -12,11 +12,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import each other by name
+sys.path.append(str(ROOT / "book" / "_ext"))
 
 import bundle  # noqa: E402
 import editions  # noqa: E402
 import grade  # noqa: E402
 import slides  # noqa: E402
+import tccam_teach  # noqa: E402
+
+from tccam import exercises  # noqa: E402
 
 CHAPTERS = bundle.chapters()
 FOLDED = "before\n\n```{solution} ex-a\n:class: dropdown\n\nforty-two\n```\n\nafter\n"
@@ -201,3 +205,25 @@ def test_lessons_take_the_minutes_that_they_say():
         rows = re.findall(r"^\| (\d+|–) \| (\d+|–) \| .*\w", plan, re.MULTILINE)[1:]
         for column, total in enumerate((45, 90)):
             assert sum(int(row[column].replace("–", "0")) for row in rows) == total
+
+
+def test_teachers_see_every_misconception_with_a_hint():
+    text = "".join(tccam_teach._graders(tccam_teach._exercises(n), "") for n in CHAPTERS)
+    cases = [case for exercise in exercises.catalog().values() for case in exercise.cases]
+    assert len(cases) >= 4
+    for case in cases:
+        row = f"{tccam_teach._plain(case.misconception)} | {tccam_teach._plain(case.hints[-1])} |"
+        assert row in text
+
+
+def test_teachers_see_wrong_answers_of_quizzes():
+    question = {
+        "question": "How many?",
+        "answers": [
+            {"answer": "`4`", "correct": True, "feedback": "Yes."},
+            {"answer": "2|3", "correct": False, "feedback": "Count\nagain."},
+            {"range": [5, 9], "correct": False, "feedback": "Fewer."},
+        ],
+    }
+    rows = tccam_teach._distractors([question]).splitlines()[2:4]
+    assert rows == ["| How many? | 2\\|3 | Count again. |", "|  | 5 … 9 | Fewer. |"]
