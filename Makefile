@@ -11,7 +11,7 @@ JOBS ?= 1
 EDITION ?= self-study
 export TCCAM_EDITION := $(EDITION)
 OUTPUT := $(if $(filter self-study,$(EDITION)),.,_build/$(EDITION))
-SITE := $(OUTPUT:.=)$(if $(filter-out .,$(OUTPUT)),/)_build/html
+SITE := $(OUTPUT)/_build/html
 
 # Nothing is written outside this folder but the caches of the package installers.
 CACHE := $(CURDIR)/.cache

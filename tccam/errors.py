@@ -79,7 +79,7 @@ def check_choices(config: object, choices: Mapping[str, Sequence[str]]) -> None:
         >>> check_choices(config, {"mode": ("max", "mean")})
         Traceback (most recent call last):
         ...
-        tccam.errors.TccamError: ...
+        tccam.errors.TccamError: Config.mode: expected one of max, mean; got 'min'
     """
     for field, allowed in choices.items():
         value = getattr(config, field)

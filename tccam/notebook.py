@@ -140,6 +140,10 @@ def quiz(chapter: str, name: str) -> Quiz:
 
     Raises:
         TccamError: if there are no such questions.
+
+    Example:
+        >>> quiz("the-belt", "check").heading
+        'Check yourself'
     """
     quizzes = load(chapter)
     if name not in quizzes or name not in HEADINGS:

@@ -237,7 +237,7 @@ def dots(
         axis: where to draw.
         values: name → one value a seed.
         label: of the horizontal axis.
-        color: of the dots; by default a method's own (:data:`METHOD_COLORS`), else the first.
+        color: of the dots; by default those of :func:`method_colors`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -246,8 +246,9 @@ def dots(
         >>> [line.get_color() for line in axis.lines[::2]]
         ['#0072B2', '#009E73']
     """
+    colors = method_colors(values)
     for row, (name, numbers) in enumerate(values.items()):
-        own = color or METHOD_COLORS.get(name, PALETTE[0])
+        own = color or colors[name]
         axis.plot(numbers, [row] * len(numbers), "o", color=own, alpha=0.65, ms=7, mew=0)
         axis.plot([np.mean(numbers)] * 2, [row - 0.28, row + 0.28], color=INK, lw=2)
     axis.set_yticks(range(len(values)), list(values))

@@ -140,7 +140,7 @@ def check_shown(chapter: str, notebook: Json, quizzes: Json) -> Iterator[tuple[i
     """
     found = list(shown(notebook))
     for name in HEADINGS.keys() & quizzes.keys():
-        times = [(chapter, name) == (whose, what) for _, whose, what in found].count(True)
+        times = sum((whose, what) == (chapter, name) for _, whose, what in found)
         if times != 1:
             yield 0, f"it shows its quiz {name!r} {times} times, not once"
     for index, whose, name in found:

@@ -14,6 +14,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def edit_notebook(notebook: dict[str, Any], name: str) -> dict[str, Any]:
     return {**notebook, "cells": cells}
 
 
+@cache
 def labels(folder: Path = ROOT) -> set[str]:
     """The labels of solutions, to which a page may link."""
     bodies = "\n".join(m["body"] for text in _prose(folder) for m in SOLUTION.finditer(text))

@@ -82,12 +82,13 @@ def main() -> int:
                 ran(notebook, path.parent, arguments.limit) if arguments.run else notebook
             )
         except Exception as error:  # one broken notebook must not cost the others their marks
-            print(f"{name}: cannot be read or run: {str(error).splitlines()[0]}", file=sys.stderr)
+            words = str(error) or type(error).__name__
+            print(f"{name}: cannot be read or run: {words.splitlines()[0]}", file=sys.stderr)
             rows[name] = {}
     names = [name for name in exercises.catalog() if any(name in row for row in rows.values())]
     table = [["notebook", "right", *names]]
     for name, row in rows.items():
-        right = sum(sign == "✓" for sign in row.values())
+        right = sum(row.get(exercise) == "✓" for exercise in names)
         table.append([name, str(right), *(row.get(exercise, "") for exercise in names)])
     if arguments.csv:
         with arguments.csv.open("w", newline="", encoding="utf-8") as file:

@@ -105,8 +105,9 @@ def document(built: Path, name: str) -> str:
             if name != "teacher":
                 answers.append(_set_apart(folded, page, f"{anchor}-answer-{number}"))
         body += f'<article class="bd-article" id="{anchor}">{article.decode_contents()}</article>\n'
+    last = "Answers" if name == "student" else "Solutions"  # to questions, to exercises too
     if answers:
-        body += '<article class="bd-article" id="solutions"><h1>Solutions</h1>'
+        body += f'<article class="bd-article" id="solutions"><h1>{last}</h1>'
         body += "".join(answers) + "</article>"
     head = (built / found[0].file).read_text(encoding="utf-8").partition("</head>")[0]
     links = BeautifulSoup(head, "html.parser").select("link[rel=stylesheet]")
@@ -114,7 +115,7 @@ def document(built: Path, name: str) -> str:
     sheets = "".join(f'<link rel="stylesheet" href="{style}">' for style in styles)
     contents = [(anchors[page.file], page.title, page.part) for page in found[1:]]
     if answers:
-        contents.append(("solutions", "Solutions", "Answers"))
+        contents.append(("solutions", last, "Answers"))
     return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
 <title>Temporal-consistent CAMs</title>{sheets}{_formulas(built, found)}</head>
@@ -126,10 +127,9 @@ def _move_links(article: Tag, file: str, anchors: dict[str, str]) -> None:
     own = anchors[file]
     for element in article.select("[id]"):
         element["id"] = f"{own}-{element['id']}"
-    for label in article.select("[for], [aria-labelledby]"):
-        for name in ("for", "aria-labelledby"):
-            if name in label.attrs:
-                label[name] = f"{own}-{label[name]}"
+    for name in ("for", "aria-labelledby", "aria-describedby"):
+        for element in article.select(f"[{name}]"):
+            element[name] = " ".join(f"{own}-{anchor}" for anchor in str(element[name]).split())
     for element in article.select("[src]"):
         element["src"] = urljoin(file, str(element["src"]))
     for link in article.select("a[href]"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from set_repository import address
 
-__all__ = ["ADDED", "CHAPTERS_NEED", "COLAB", "LINES", "NOT_IMPORTED"]
+__all__ = ["ADDED", "COLAB", "LINES", "NOT_IMPORTED"]
 
 #: What is there already, and what these packages need themselves.
 COLAB = (
@@ -25,14 +25,11 @@ COLAB = (
     "tqdm",
 )
 
-#: What chapters import beside the library, and what it asks for itself.
-CHAPTERS_NEED = ("jupyterquiz",)
-
 #: What the library asks for, and no chapter imports.
 NOT_IMPORTED = ("shtab",)  # it completes commands in a shell
 
 #: What the cell has to add.
-ADDED = ("lightning-fabric", "lightning-utilities", "safetensors", "jupyterquiz")
+ADDED = ("lightning-fabric", "lightning-utilities", "safetensors")
 
 #: How the cell begins. Where there is no PyTorch, there is nothing to keep: pip chooses.
 LINES = f"""\

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import vendor
 from bundle import chapters
 from editions import ROOT, site
 from nbconvert import SlidesExporter
@@ -34,7 +35,6 @@ __all__ = ["Slide", "blocks", "convert", "deck", "plain"]
 Json = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
-VENDOR = ROOT / "book" / "_static" / "vendor"
 NETWORK = "https://cdn.jsdelivr.net/npm"
 # Pixels of a slide of 1280×720, as slides.css sets it.
 ROOM = 545  # under the heading
@@ -94,11 +94,12 @@ def blocks(text: str) -> Iterator[tuple[str, str, str]]:
             yield "heading", marks, words
             i += 1
         elif line.startswith("$$"):
-            i = next(
+            ends = (
                 k
                 for k in range(i, len(lines))
                 if lines[k].rstrip().endswith("$$") and (k > start or len(lines[k].rstrip()) > 2)
             )
+            i = next(ends, len(lines) - 1)
             yield "math", "", "\n".join(lines[start : i + 1])
             i += 1
         elif not re.fullmatch(r"\([\w-]+\)=", line.strip()):
@@ -343,6 +344,13 @@ def _without_options(text: str) -> str:
     return re.sub(r"^:[\w-]+:.*\n?", "", text, flags=re.MULTILINE).strip()
 
 
+def _script(folder: str) -> str:
+    """Where slides find a script: beside the pages, or in the network."""
+    package = next(package for package in vendor.PACKAGES if package.folder == folder)
+    there = (vendor.VENDOR / folder).is_dir()
+    return f"../_static/vendor/{folder}" if there else f"{NETWORK}/{package.name}"
+
+
 def _prose(text: str) -> Json:
     return nbformat.v4.new_markdown_cell(text)
 
@@ -431,11 +439,9 @@ def convert(slides: Iterable[Slide], title: str) -> str:
         exclude_output_prompt=True,
         embed_images=False,
     )
-    there = VENDOR.is_dir() and (VENDOR / "reveal.js").is_dir()
-    local = "../_static/vendor"
     exporter.reveal_theme = "../reset"  # the themes load fonts from the network; slides.css is ours
-    exporter.reveal_url_prefix = f"{local}/reveal.js" if there else f"{NETWORK}/reveal.js@5.2.1"
-    mathjax = f"{local}/mathjax" if (VENDOR / "mathjax").is_dir() else f"{NETWORK}/mathjax@3.2.2"
+    exporter.reveal_url_prefix = _script("reveal.js")
+    mathjax = _script("mathjax")
     body, _ = exporter.from_notebook_node(
         notebook, {"mathjax": f"{mathjax}/es5/tex-mml-chtml.js", "metadata": {"name": title}}
     )

@@ -24,7 +24,7 @@ MENDS = (
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
 )
 CELL = re.compile(r"<thead\b|</thead>|<th(?=[\s>])(?![^>]*\bscope=)")
-FILE = re.compile(r"\S*\.(png|jpe?g|gif|svg|webp)$|^_images/|[\\/]", re.IGNORECASE)
+FILE = re.compile(r"\S*\.(png|jpe?g|gif|svg|webp)$|^\S*[\\/]\S*$", re.IGNORECASE)
 REPR = re.compile(r"<?(Figure size|Figure\(|Axes|matplotlib|PIL\.)")
 VAGUE = {"image", "figure", "picture", "plot", "photo", "screenshot"}
 

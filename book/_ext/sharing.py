@@ -38,7 +38,7 @@ def site(repository: str) -> str:
 
 def description(doctree: nodes.document) -> str:
     """What a page says of itself, the question that opens it, or its first paragraph."""
-    given = [meta["content"] for meta in doctree.findall(nodes.meta) if meta["name"] == SAYS]
+    given = [meta["content"] for meta in doctree.findall(nodes.meta) if meta.get("name") == SAYS]
     texts = {p: " ".join(p.astext().split()) for p in doctree.findall(nodes.paragraph)}
     asked = [text.partition(":")[2].strip() for text in texts.values() if text[:9] == "Question:"]
     told = [text for p, text in texts.items() if isinstance(p.parent, nodes.section)]

@@ -121,7 +121,7 @@ def _quizzes(name: str) -> dict[str, list[dict[str, Any]]]:
 
 def _cost(name: str) -> str:
     run = json.loads(STATUS.read_text()).get(name) if STATUS.is_file() else None
-    if not run:
+    if "seconds" not in (run or {}):
         return "a time that was not measured yet"
     minutes, seconds = divmod(round(run["seconds"]), 60)
     time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -78,9 +78,9 @@ def _dark(answer: Any) -> str:
 
 def _scene() -> tuple[Tensor, Tensor, Tensor]:
     """An object before the background of a camera, that background, and another camera's."""
-    own, other = torch.rand(2, 3, 6, 8) * 60 + 40
+    own, other = torch.rand(2, 3, 6, 8) * 60 + 80
     frames = own.expand(4, -1, -1, -1).clone()
-    frames[:, :, 2:5, 2:6] *= torch.tensor([0.4, 1.8, 2.2]).view(3, 1, 1)
+    frames[:, :, 2:5, 2:6] *= torch.tensor([0.4, 1.8, 3.3]).view(3, 1, 1)
     return frames, own, other
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tccam.errors import TccamError
 
-__all__ = ["Case", "Exercise", "Feedback", "UnusableAnswerError", "call", "equal", "within"]
+__all__ = [
+    "Case", "Exercise", "Feedback", "UnusableAnswerError", "call", "equal", "gradients", "within",
+]  # fmt: skip
 
 _WIDTH = 76  # columns of a cell's output on the page
 _SEED = 2502_01455
@@ -158,16 +161,22 @@ def call(answer: Any, *inputs: Any, **options: Any) -> Any:
             f"your function raised {type(error).__name__}: {error}"
         ) from error
     if result is None:
-        if not getattr(getattr(answer, "__code__", None), "co_names", True):
-            raise NotImplementedError  # "..." is all that it says
+        if _says_nothing(answer):
+            raise NotImplementedError
         raise UnusableAnswerError("your function returned None; is there a return?")
     return result
+
+
+def _says_nothing(function: Any) -> bool:
+    """Whether "..." is all that a function's body says."""
+    code, empty = getattr(function, "__code__", None), (lambda: ...).__code__
+    return code is not None and len(code.co_code) <= len(empty.co_code)
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.clone()  # no leaf: it may be changed in place
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return type(value)(_copy(item) for item in value)
     return value
 
@@ -190,6 +199,8 @@ def equal(found: Any, expected: Any, *, what: str = "your result", atol: float =
         >>> equal(0.5, 0.5)
         ''
     """
+    if isinstance(found, np.ndarray):
+        found = found.copy()  # PyTorch reads no array backwards
     try:
         tensor = torch.as_tensor(found).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
@@ -227,6 +238,23 @@ def within(found: Any, low: float, high: float, *, what: str = "your number") ->
     if low <= number <= high:
         return ""
     return f"{what} is {number:.4g}, expected {low:g} … {high:g}"
+
+
+def gradients(loss: Any, sides: Mapping[str, Tensor]) -> str:
+    """Whether a gradient of a loss arrives at all of its inputs: "", or at which it does not.
+
+    Example:
+        >>> one, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+        >>> gradients((one * other.detach()).sum(), {"one": one, "other": other})
+        'no gradient arrives at other'
+    """
+    for name, side in sides.items():
+        if not getattr(loss, "requires_grad", False):
+            return "your result carries no gradient"
+        (found,) = torch.autograd.grad(loss, side, retain_graph=True, allow_unused=True)
+        if found is None:
+            return f"no gradient arrives at {name}"
+    return ""
 
 
 def _words(value: Any) -> str:

@@ -11,14 +11,19 @@ from tccam.exercises.core import Case, Exercise, UnusableAnswerError, call, equa
 
 __all__ = ["EXERCISES"]
 
-_FOREIGN, _SCRATCHED, _DENTED, _SOUND = {"foreign"}, {"scratched"}, {"dented"}, {"flange"}
+_FOREIGN, _SCRATCHED, _DENTED, _SOUND = (
+    frozenset({kind}) for kind in ("foreign", "scratched", "dented", "flange")
+)
+_NONE: frozenset[str] = frozenset()
 
 
-def _rule(answer: Any, before: list[set[str]], after: list[set[str]], right: int) -> str:
+def _rule(
+    answer: Any, before: list[frozenset[str]], after: list[frozenset[str]], right: int
+) -> str:
     """The rule's accuracy where ``right`` of the frames that show a part are right."""
     labels = ["before"] * len(before) + ["after"] * len(after)
     shown = sum(map(bool, before + after))
-    found = call(answer, before + after, labels)
+    found = call(answer, [set(kinds) for kinds in before + after], labels)
     return equal(found, right / shown, what=f"of {len(labels)} frames, your accuracy")
 
 
@@ -35,7 +40,7 @@ def _missed(answer: Any) -> str:
 
 
 def _empty(answer: Any) -> str:
-    return _rule(answer, [set(), _FOREIGN, _DENTED], [set(), _SOUND, set(), set()], 2)
+    return _rule(answer, [_NONE, _FOREIGN, _DENTED], [_NONE, _SOUND, _NONE, _NONE], 2)
 
 
 def _auc(bad: Tensor, good: Tensor) -> Tensor:

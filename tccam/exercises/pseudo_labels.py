@@ -74,7 +74,7 @@ def _corners(answer: Any) -> str:
 
 
 #: Scores, and what they are with a band from ¼ to ½: numbers that floats hold exactly.
-_SCORES = torch.tensor([[[0.0, 0.125, 0.375], [0.45, 0.625, 1.0]]])
+_SCORES = torch.tensor([[[0.0, 0.125, 0.375], [0.4375, 0.625, 1.0]]])
 _LABELS = torch.tensor([[[0, 0, _IGNORED], [_IGNORED, 1, 1]]])
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tccam import temporal
-from tccam.exercises.core import Case, Exercise, call, equal, within
+from tccam.exercises.core import Case, Exercise, call, equal, gradients, within
 
 __all__ = ["EXERCISES"]
 
@@ -38,7 +38,8 @@ def _fuses(
     maps, valids = _neighbours(count)
     valids = [valid | seen for valid in valids]
     found, right = call(answer, maps, valids, mode), temporal.fuse(maps, valids, mode)
-    what = f"of {count} neighbours your {'maximum' if mode == 'max' else 'mean'}"
+    one = "maximum" if mode == "max" else "mean"
+    what = f"with {count} neighbour{'s' * (count > 1)} your {one}"
     return equal(found[:, :, rows], right[:, :, rows], what=what)
 
 
@@ -122,16 +123,9 @@ def _evidence(answer: Any) -> str:
 
 def _both_move(answer: Any) -> str:
     centre, _, field, labels = _moved()
-    sides = centre.requires_grad_(), (5 * torch.rand(2, 3, 6, 8)).requires_grad_()
-    loss = call(answer, *sides, field, labels)
-    for name, side in zip(("centre", "neighbour"), sides, strict=True):
-        found = (
-            loss.requires_grad
-            and torch.autograd.grad(loss, side, retain_graph=True, allow_unused=True)[0]
-        )
-        if not isinstance(found, Tensor):
-            return f"no gradient arrives at the {name}"
-    return ""
+    neighbour = 5 * torch.rand(2, 3, 6, 8)
+    sides = {"centre": centre.requires_grad_(), "neighbour": neighbour.requires_grad_()}
+    return gradients(call(answer, *sides.values(), field, labels), sides)
 
 
 def _passes(answer: Any, *windows: int, tiles: bool) -> str:

@@ -96,7 +96,7 @@ def warp(maps: Tensor, flow: Tensor, *, half_cell_shift: bool = False) -> tuple[
         maps: float (B, C, h, w), on the grid of the flow's target frame.
         flow: float (B, 2, h, w), from the source frame to the target frame, in cells.
         half_cell_shift: the authors' variant. Their grid is normalised for ``align_corners=True``
-            and sampled with False, which stretches the picture by half a cell at each border:
+            and sampled with False, which stretches the grid by half a cell at each border:
             zero flow is not the identity and the border ring is invalid. For reproduction only.
 
     Returns:

@@ -8,6 +8,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from tccam.errors import TccamError
@@ -31,6 +32,10 @@ def load(chapter: str) -> dict[str, list[Json]]:
 
     Raises:
         TccamError: if the chapter has none, or its file is not an object of lists.
+
+    Example:
+        >>> sorted(load("the-belt"))
+        ['check', 'predict']
     """
     path = _HERE / f"{chapter}.json"
     if not re.fullmatch(r"[a-z0-9-]+", chapter) or not path.is_file():
@@ -104,7 +109,9 @@ class Quiz:
     def __str__(self) -> str:
         asked, told = [], []
         for number, question in enumerate(self.questions, 1):
-            options = [f"{'abcdefghij'[i]}. {_option(a)}" for i, a in enumerate(_answers(question))]
+            options = [
+                f"{ascii_lowercase[i]}. {_option(a)}" for i, a in enumerate(_answers(question))
+            ]
             start = f"{number}. "
             asked.append(_wrap(f"{start}{question['question']}"))
             if question["type"] != "numeric":

@@ -64,7 +64,7 @@ function read(levels, h, w, y, x) {
 
 /** As tccam.flow.warp of one map by one vector: for each cell its place, parts, value, valid. */
 function warp(levels, h, w, [u, v], shifted) {
-  // Normalised for align_corners=True, sampled with False: the picture is stretched about its middle.
+  // Normalised for align_corners=True, sampled with False: the grid is stretched about its middle.
   const stretch = (at, n) => (shifted ? (at * n) / Math.max(n - 1, 1) - 0.5 : at);
   const keep = (at, n) => (shifted ? at : Math.min(Math.max(at, 0), n - 1));
   return Array.from({ length: h * w }, (_, i) => {

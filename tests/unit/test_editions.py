@@ -1,5 +1,7 @@
 """What the editions, the archive, the slides and the marks are made of."""
 
+import doctest
+import importlib
 import json
 import re
 import subprocess
@@ -28,6 +30,13 @@ FOLDED = "before\n\n```{solution} ex-a\n:class: dropdown\n\nforty-two\n```\n\naf
 
 def notebook(name):
     return json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_bytes())
+
+
+@pytest.mark.parametrize("name", ["access", "sharing", "terms", "tccam_book"])
+def test_examples_of_the_book_s_own_code_hold(name):
+    found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert found.failed == 0
+    assert found.attempted or name == "tccam_book"
 
 
 def test_a_solution_is_folded_left_out_or_open():
@@ -210,7 +219,8 @@ def test_lessons_take_the_minutes_that_they_say():
 def test_teachers_see_every_misconception_with_a_hint():
     text = "".join(tccam_teach._graders(tccam_teach._exercises(n), "") for n in CHAPTERS)
     cases = [case for exercise in exercises.catalog().values() for case in exercise.cases]
-    assert len(cases) >= 4
+    rows = [line for line in text.splitlines() if line.count(" | ") == 2]
+    assert len(rows) == len(cases) + len(CHAPTERS)  # a header each
     for case in cases:
         row = f"{tccam_teach._plain(case.misconception)} | {tccam_teach._plain(case.hints[-1])} |"
         assert row in text

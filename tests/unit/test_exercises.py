@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,7 +90,7 @@ def test_every_exercise_states_its_target():
         for _, text in blocks.findall("".join(cell["source"]))
     ]
     assert len(texts) >= 24
-    assert [text for text in texts if "Target" not in text] == []
+    assert [text for text in texts if "**Target**:" not in text] == []
     labels = {label for text in texts for label in re.findall(r":label: (\S+)", text)}
     assert {e.label for e in CATALOG.values()} <= labels
 
@@ -154,7 +155,11 @@ def test_function_of_an_ellipsis_is_not_started():
     def forgot(images, pieces):
         images.reshape(-1)
 
-    assert "is there a return" in exercises.check("puzzle.tile", forgot).text
+    def divides(images, pieces):
+        images / pieces
+
+    for answer in (forgot, divides):
+        assert "is there a return" in exercises.check("puzzle.tile", answer).text
 
 
 def test_checks_leave_random_numbers_and_inputs_alone():
@@ -169,7 +174,10 @@ def test_checks_leave_random_numbers_and_inputs_alone():
         images.zero_()
         return tiles
 
-    assert exercises.check("puzzle.tile", lambda x, n: spoils(x.clone(), n))
+    assert exercises.check("puzzle.tile", spoils)  # the same picture is cut into 1, 9 and 16
+    kinds = [{"foreign"}, {1: "a"}]
+    core.call(lambda given: [given[0].clear(), given], kinds)
+    assert kinds[0] == {"foreign"}
 
 
 def test_unknown_names_and_hints_are_refused():
@@ -189,6 +197,8 @@ def test_unknown_names_and_hints_are_refused():
         (torch.zeros(2), torch.zeros(2, dtype=torch.bool), "dtype"),
         ("a", 1.0, "expected numbers"),
         (2, 3, "is 2, which is not it"),
+        (np.arange(3.0)[::-1], torch.tensor([2.0, 1.0, 0.0]), ""),
+        (np.float64(0.5), 0.5, ""),
         ((1, 2), (1, 2), ""),
     ],
 )

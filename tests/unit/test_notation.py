@@ -128,6 +128,7 @@ def shown(thing):
 # What readers are handed, and build none of: results, clips of a data set, protocols, errors,
 # and the parts of graders.
 HANDED = {
+    "tccam.widgets.retraining.Retrained",
     "tccam.exercises.core.Case",
     "tccam.exercises.core.Exercise",
     "tccam.exercises.core.Feedback",

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import ea
 
 from check_notebooks import check_setup  # noqa: E402
 from set_repository import address  # noqa: E402
-from setup_cell import ADDED, CHAPTERS_NEED, COLAB, LINES, NOT_IMPORTED  # noqa: E402
+from setup_cell import ADDED, COLAB, LINES, NOT_IMPORTED  # noqa: E402
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -43,7 +43,7 @@ def closure(names):
 
 def test_cell_adds_what_colab_lacks_and_nothing_else():
     asked = [Requirement(text).name for text in PROJECT["dependencies"]]
-    lacking = closure([*asked, *CHAPTERS_NEED]) - closure(COLAB)
+    lacking = closure(asked) - closure(COLAB)
     assert lacking == {*ADDED, *NOT_IMPORTED}
 
 
