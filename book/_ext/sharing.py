@@ -29,8 +29,8 @@ def site(repository: str) -> str:
     """Where GitHub Pages serves the book of a repository.
 
     Example:
-        >>> site("https://github.com/Somebody/tccam")
-        'https://somebody.github.io/tccam/'
+        >>> site("https://github.com/Somebody/belts")
+        'https://somebody.github.io/belts/'
     """
     owner, name = repository.rstrip("/").split("/")[-2:]
     return f"https://{owner.lower()}.github.io/{name}/"
