@@ -52,7 +52,7 @@ def check(name: str, answer: Any, *, hint: int = 1) -> Feedback:
     Example:
         >>> from tccam import puzzle
         >>> check("puzzle.tile", puzzle.tile)
-        ✓ puzzle.tile: right in all 4 cases.
+        ✓ puzzle.tile: right in all 5 cases.
         >>> bool(check("puzzle.tile", lambda images, pieces: images))
         False
     """
