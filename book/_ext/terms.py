@@ -143,6 +143,8 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Link the terms of a chapter."""
     if app.builder.format != "html" or not docname.startswith("notebooks/"):
         return
+    if GLOSSARY not in app.env.found_docs:  # a book of some pages
+        return
     found = entries(app.env.get_doctree(GLOSSARY))
     if found:
         link(doctree, found, app.builder.get_relative_uri(docname, GLOSSARY))

@@ -1,7 +1,6 @@
 """The book for everyone: barriers, words for pictures, cards, keyboard, search, motion."""
 
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import each other by name
 
 import set_repository  # noqa: E402
-import vendor  # noqa: E402
-from browser import SITE, chromium, new_context, pages, serve  # noqa: E402
+from browser import SITE, new_context, pages  # noqa: E402
 
 EXTRA = ["search.html", "genindex.html", "py-modindex.html"]
 every_page = pytest.mark.parametrize("page", pages() + EXTRA)
@@ -39,31 +37,6 @@ BEFORE = """(e) => {
   link.focus();
 }"""
 FOCUSED = "() => document.activeElement.outerHTML.slice(0, 200)"
-
-
-@pytest.fixture(scope="module")
-def address():
-    if not (SITE / "index.html").is_file():
-        pytest.fail("there is no built book: run make html first", pytrace=False)
-    with serve() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO PAGE WAS SEARCHED FOR BARRIERS")
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def axe():
-    try:
-        vendor.fetch(vendor.AXE, vendor.TESTED)
-    except vendor.FetchError as error:
-        pytest.skip(f"{error}: NO PAGE WAS SEARCHED FOR BARRIERS")
-    return (vendor.TESTED / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import ea
 import bundle  # noqa: E402
 import editions  # noqa: E402
 import pdf  # noqa: E402
-from browser import SITE, chromium, new_context, serve  # noqa: E402
+from browser import SITE, new_context, serve  # noqa: E402
 
 CHAPTERS = bundle.chapters()
 VENDORED = (ROOT / "book" / "_static" / "vendor" / "reveal.js").is_dir()
@@ -193,14 +193,6 @@ def test_real_book_offers_the_archive():
         assert archive.testzip() is None
         names = set(archive.namelist())
     assert {f"tccam-notebooks/notebooks/{name}.ipynb" for name in CHAPTERS} <= names
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO SLIDE WAS LOOKED AT IN A BROWSER")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

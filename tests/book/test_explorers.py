@@ -1,7 +1,6 @@
 """Explorers in a reader's browser, on a page of their own, with the network off."""
 
 import re
-import shutil
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from tccam import flow, metrics, puzzle
 from tccam.widgets import MethodComparison, PuzzleExplorer, ThresholdExplorer, WarpExplorer
 
 assert ROOT
-from browser import chromium, new_context  # noqa: E402
+from browser import new_context  # noqa: E402
 
 PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>An
 explorer</title><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -61,14 +60,6 @@ def explorers(clip, pieces):
         "puzzle": PuzzleExplorer(torch.rand(3, 3, 32, 32), pieces, alt="Noise in tiles"),
         "warp": WarpExplorer(levels(6, 8), (-2, 0.5), alt="Noise, moved"),
     }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO EXPLORER WAS LOOKED AT IN A BROWSER")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

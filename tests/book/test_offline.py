@@ -7,7 +7,7 @@ import pytest
 from test_pages import PAGES, ROOT, UNLOADED, VENDORED  # it puts the tools on the path
 
 assert ROOT
-from browser import SITE, chromium, new_context  # noqa: E402
+from browser import SITE, new_context  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not VENDORED, reason="npm was not there: THE BOOK NEEDS THE NETWORK, not tested"
@@ -26,14 +26,6 @@ def stick(tmp_path_factory):
     shutil.copytree(SITE, folder)
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO PAGE WAS LOOKED AT IN A BROWSER")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

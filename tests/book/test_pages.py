@@ -1,7 +1,6 @@
 """The built pages, as a reader's browser sees them. `make html` builds them first."""
 
 import re
-import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import ea
 
 import claims  # noqa: E402
 import set_repository  # noqa: E402
-from browser import SITE, chromium, new_context, pages, serve  # noqa: E402
+from browser import SITE, new_context, pages  # noqa: E402
 
 PAGES = pages()
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
@@ -80,22 +79,6 @@ class Visit:
     faint: list[str]
     scroll_width: int
     wider: list[str]
-
-
-@pytest.fixture(scope="session")
-def address():
-    if not (SITE / "index.html").is_file():
-        pytest.fail("there is no built book: run make html first", pytrace=False)
-    with serve() as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO PAGE WAS LOOKED AT IN A BROWSER")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Quizzes in a reader's browser: every one of the built pages, and one of each kind by hand."""
 
 import re
-import shutil
 
 import pytest
 from test_pages import FAINT, ROOT, SITE, VENDORED  # it puts the tools on the path
@@ -10,8 +9,7 @@ from tccam import quizzes
 from tccam.quizzes import Quiz
 
 assert ROOT
-import vendor  # noqa: E402
-from browser import chromium, new_context, serve  # noqa: E402
+from browser import new_context  # noqa: E402
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "tccam" / "quizzes").glob("*.json"))
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
@@ -51,23 +49,6 @@ NUMERIC = {
 SMALL = """() => [...document.querySelectorAll(".tccam-quiz :is(label, button)")]
   .filter((e) => e.getClientRects().length)
   .filter((e) => Math.min(e.offsetHeight, e.offsetWidth) < 44).map((e) => e.outerHTML)"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no Chromium here: NO QUIZ WAS LOOKED AT IN A BROWSER")
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def axe():
-    try:
-        vendor.fetch(vendor.AXE, vendor.TESTED)
-    except vendor.FetchError as error:
-        pytest.skip(f"{error}: NO QUIZ WAS TESTED FOR BARRIERS")
-    return (vendor.TESTED / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -251,14 +232,6 @@ def test_without_a_script_explanations_are_folded(browser, tmp_path):
 
 
 # --- The built pages
-
-
-@pytest.fixture(scope="module")
-def address():
-    if not (SITE / "index.html").is_file():
-        pytest.fail("there is no built book: run make html first", pytrace=False)
-    with serve() as found:
-        yield found
 
 
 @pytest.fixture
