@@ -3,8 +3,8 @@
 They go beside the pages of the edition for teachers, to ``slides/NAME.slides.html``. What is on a
 slide is decided by rule: a heading starts one; of a paragraph the first sentence is shown, and all
 of it stands in the speaker's notes; formulas, lists and tables are shown; a figure, an explorer, a
-quiz and an exercise have slides of their own; code that the page folds is left out; solutions and
-answers are notes alone. What does not fit goes on the next slide.
+question of a quiz and an exercise have slides of their own; code that the page folds is left out;
+solutions and answers are notes alone. What does not fit goes on the next slide.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import nbformat
@@ -29,6 +30,8 @@ from bundle import chapters
 from editions import ROOT, site
 from nbconvert import SlidesExporter
 from pybtex.database import parse_file
+
+from tccam import quizzes
 
 __all__ = ["Slide", "blocks", "convert", "deck", "plain"]
 
@@ -46,6 +49,7 @@ FULL = 10_000  # an item that wants a slide of its own
 FENCE = re.compile(r"^(`{3,}|:{3,})(?:\{([\w:-]+)\}[ \t]*(.*)|.*)$")
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)\s]+)\)")
+QUIZ = re.compile(r"notebook\.quiz\(\"(?P<chapter>[\w-]+)\", \"(?P<name>\w+)\"\)")
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z*_`$\[(])")
 
 
@@ -269,7 +273,7 @@ class _Deck:
                 self.slides.pop()  # its solution follows
             elif kind == "solution":
                 body = _without_options(shown)
-                self.slides[-1].notes.append(f"**Solution.** {body}")
+                self.slides[-1].notes.append(f"**Solution.**\n\n{body}")
                 self.slides.append(Slide(self.slides[0].heading, False))
             elif kind == "admonition":
                 self.admonition(argument, content)
@@ -288,10 +292,28 @@ class _Deck:
         else:
             self.alone(_box(title, body, "question"), heading="")
 
+    def quiz(self, chapter: str, name: str) -> None:
+        """Each question with its options; which are right, and why, is a note."""
+        for question in quizzes.load(chapter)[name]:
+            options, told = [], []
+            for letter, answer in zip(ascii_lowercase, question["answers"], strict=False):
+                right = "right" if answer.get("correct") else "wrong"
+                if question["type"] != "numeric":
+                    options.append(f"**{letter}.** {answer['answer']}")
+                    told.append(f"**{letter}, {right}.** {answer['feedback']}")
+                elif answer.get("correct"):
+                    told.append(f"**{answer['value']:g}.** {answer['feedback']}")
+            box = _box(quizzes.HEADINGS[name], question["question"], "question")
+            shown = _prose("\n\n".join([box.source, *options]))
+            self.alone(shown, "\n\n".join(told), "")
+
     def code(self, cell: Json) -> None:
         tags = set(cell["metadata"].get("tags", []))
         source = re.sub(r"^# NBVAL_\w+_OUTPUT\n", "", "".join(cell["source"]))
         if tags & {"remove-cell", "hide-cell", "parameters"} or source.startswith("try:\n"):
+            return
+        if asked := QUIZ.search(source):
+            self.quiz(asked["chapter"], asked["name"])
             return
         pictures, texts = [], []
         for output in cell.get("outputs", []):

@@ -75,7 +75,9 @@ class Misconceptions(SphinxDirective):
             own = _exercises(name)
             quizzes = [q for questions in _quizzes(name).values() for q in questions]
             if own or quizzes:
-                text += f"## [](/notebooks/{name}.ipynb)\n\n"
+                title = re.search(r"^# (.*)", _cells(name)[1], re.MULTILINE)
+                assert title  # the words of the link, as the list of sections has no others
+                text += f"## [{title[1]}](/notebooks/{name}.ipynb)\n\n"
                 text += _graders(own, _cells(name)[1]) if own else ""
                 text += _distractors(quizzes) if quizzes else ""
         return parsed(self, text)
