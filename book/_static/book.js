@@ -71,8 +71,13 @@
       button.setAttribute("aria-label", `Color mode: ${MODES[mode] ?? MODES.auto}`);
     }
   };
+  // Code that is wider than its box can be scrolled by keys, also when it was folded at first.
+  const reachable = new ResizeObserver((boxes) => {
+    for (const { target } of boxes) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  });
   const start = () => {
     nameThings();
+    for (const pre of document.querySelectorAll(".bd-article pre")) reachable.observe(pre);
     nameMode();
     new MutationObserver(nameMode).observe(document.documentElement, {
       attributeFilter: ["data-mode"],

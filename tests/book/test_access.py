@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
+from test_pages import barriers
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # the tools are scripts: they import each other by name
@@ -19,13 +20,6 @@ from browser import SITE, new_context, pages  # noqa: E402
 EXTRA = ["search.html", "genindex.html", "py-modindex.html"]
 every_page = pytest.mark.parametrize("page", pages() + EXTRA)
 CHAPTER = "notebooks/puzzle-tiling.html"
-GRAVE = {"serious", "critical"}
-
-# What is folded is opened first: a barrier may hide there.
-OPEN = """() => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
-  for (const button of document.querySelectorAll(".toggle-button-hidden")) button.click();
-}"""
 MOVING = """() => [...document.querySelectorAll("*")]
   .filter((e) => [getComputedStyle(e).transitionDuration, getComputedStyle(e).animationDuration]
     .some((times) => times.split(",").some((time) => parseFloat(time) > 0)))
@@ -59,28 +53,9 @@ def visit(browser):
         context.close()
 
 
-def barriers(tab, axe):
-    """What axe-core finds on a page, a line for each kind of finding."""
-    tab.evaluate(axe)
-    found = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        (finding["impact"], f"{finding['id']}: {[n['html'][:120] for n in finding['nodes'][:5]]}")
-        for finding in found["violations"]
-    ]
-
-
-@every_page
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_page_has_no_grave_barrier(visit, address, axe, page, width, theme):
-    tab = visit(f"{address}/{page}", width, theme)
-    if tab.locator(".bd-article .math").count():
-        tab.wait_for_selector("mjx-container", timeout=30_000, state="attached")
-    tab.evaluate(OPEN)
-    tab.wait_for_timeout(200)
-    assert [text for impact, text in barriers(tab, axe) if impact in GRAVE] == []
-
-
 def test_a_planted_barrier_is_found(visit, axe, tmp_path):
+    if not axe:
+        pytest.skip("npm was not there: NOTHING WAS SEARCHED FOR BARRIERS")
     page = tmp_path / "page.html"
     text = "<html lang='en'><title>a</title><main><h1>A</h1>{}</main></html>"
     page.write_text(text.format("<p style='color:#bbb'>faint</p><img src='a.png'>"))

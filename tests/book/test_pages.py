@@ -21,7 +21,9 @@ PAGES = pages()
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
 VENDORED = (ROOT / "book" / "_static" / "vendor" / "mathjax").is_dir()
 NETWORKS = ("https://cdn.jsdelivr.net/", "https://cdnjs.cloudflare.com/")
+GRAVE = {"serious", "critical"}
 every_page = pytest.mark.parametrize("page", PAGES)
+every_window = pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 every_chapter = pytest.mark.parametrize("page", CHAPTERS)
 
 # Text that is hard to read: the ratio of the WCAG below 4.5 (3 for large text).
@@ -55,6 +57,11 @@ FAINT = """
   return faint;
 }
 """
+# What is folded is opened first: a barrier may hide there.
+OPEN = """() => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  for (const button of document.querySelectorAll(".toggle-button-hidden")) button.click();
+}"""
 UNLOADED = "[...document.images].filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src)"
 WIDER = """
 () => [...document.querySelectorAll(".bd-article *")]
@@ -79,22 +86,33 @@ class Visit:
     faint: list[str]
     scroll_width: int
     wider: list[str]
+    barriers: list[str]
 
 
 @pytest.fixture(scope="session")
-def visit(browser, address):
+def visit(browser, address, axe):
     """Visit a page once in each kind of window, and remember what it did."""
     seen: dict[tuple[str, int, str], Visit] = {}
 
     def look(page, width=1280, theme="light"):
         if (page, width, theme) not in seen:
-            seen[page, width, theme] = _look(browser, f"{address}/{page}", width, theme)
+            seen[page, width, theme] = _look(browser, axe, f"{address}/{page}", width, theme)
         return seen[page, width, theme]
 
     return look
 
 
-def _look(browser, url, width, theme):
+def barriers(tab, axe):
+    """What axe-core finds on a page: (impact, rule and elements)."""
+    tab.evaluate(axe)
+    found = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        (finding["impact"], f"{finding['id']}: {[n['html'][:120] for n in finding['nodes'][:5]]}")
+        for finding in found["violations"]
+    ]
+
+
+def _look(browser, axe, url, width, theme):
     context, elsewhere = new_context(browser, width, theme)
     tab = context.new_page()
     errors, failed = [], []
@@ -125,7 +143,12 @@ def _look(browser, url, width, theme):
         faint=tab.evaluate(FAINT),
         scroll_width=tab.evaluate("document.documentElement.scrollWidth"),
         wider=tab.evaluate(WIDER),
+        barriers=[],
     )
+    if axe:
+        tab.evaluate(OPEN)
+        tab.wait_for_timeout(200)
+        made.barriers = [text for impact, text in barriers(tab, axe) if impact in GRAVE]
     context.close()
     return made
 
@@ -166,18 +189,26 @@ def test_formulas_and_widgets_are_shown(visit, page):
     assert (found.widgets_shown > 0) == (found.widgets > 0)
 
 
+@every_window
 @every_page
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read_in_both_themes(visit, page, theme):
-    found = visit(page, theme=theme)
+def test_text_can_be_read_in_both_themes(visit, page, width, theme):
+    found = visit(page, width, theme)
     assert found.theme == theme
     assert found.faint == []
 
 
 @every_page
 def test_phone_shows_the_page_without_scrolling_sideways(visit, page):
-    found = visit(page, width=390)
+    found = visit(page, 390, "dark")
     assert found.scroll_width <= 390, found.wider
+
+
+@every_window
+@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html", "py-modindex.html"])
+def test_page_has_no_grave_barrier(visit, axe, page, width, theme):
+    if not axe:
+        pytest.skip("npm was not there: NOTHING WAS SEARCHED FOR BARRIERS")
+    assert visit(page, width, theme).barriers == []
 
 
 @every_page
