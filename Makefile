@@ -91,7 +91,7 @@ nbval: env
 	$(BIN)/pytest tests/notebooks
 
 browser: env
-	$(BIN)/pytest tests/book
+	$(BIN)/pytest tests/book -n 2 --dist loadscope
 
 # Not part of `make test`: it makes two environments, and downloads some gigabytes the first time.
 colab: env
