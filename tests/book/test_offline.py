@@ -4,7 +4,7 @@ import shutil
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from test_pages import PAGES, ROOT, UNLOADED, VENDORED  # it puts the tools on the path
+from test_pages import CHAPTERS, PAGES, ROOT, UNLOADED, VENDORED  # it puts the tools on the path
 
 assert ROOT
 from browser import SITE, new_context  # noqa: E402
@@ -63,6 +63,7 @@ def test_page_is_whole(visit, page):
     if formulas:
         tab.wait_for_selector("mjx-container", timeout=20_000, state="attached")
     assert tab.locator(".bd-article .math mjx-container").count() == formulas
+    assert page not in CHAPTERS or tab.locator(".tccam-quiz form").count() > 0
     for place in tab.locator("[data-explorer]").all():
         place.locator(".tccam-explorer").wait_for(timeout=20_000, state="attached")
     tab.evaluate("document.fonts.ready")
