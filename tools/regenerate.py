@@ -177,15 +177,16 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> Measured
         return f"it has no parameter {', '.join(sorted(unknown))}"
     started = time.perf_counter()
     try:
-        papermill.execute_notebook(
+        notebook = papermill.execute_notebook(
             source,
-            target,
+            None,  # it would write the whole notebook before and after each cell
             parameters,
             kernel_name=KERNEL,
             language="python",
             cwd=source.parent,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP on localhost
         )
+        nbformat.write(notebook, target)
     except papermill.PapermillExecutionError as error:
         trace = ANSI.sub("", "\n".join(error.traceback))
         return f"cell {error.cell_index} fails:\n\n{_indent(error.source)}\n\n{trace}"
