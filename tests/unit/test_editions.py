@@ -22,7 +22,7 @@ import grade  # noqa: E402
 import slides  # noqa: E402
 import tccam_teach  # noqa: E402
 
-from tccam import exercises  # noqa: E402
+from tccam import exercises, quizzes  # noqa: E402
 
 CHAPTERS = bundle.chapters()
 FOLDED = "before\n\n```{solution} ex-a\n:class: dropdown\n\nforty-two\n```\n\nafter\n"
@@ -163,10 +163,29 @@ def test_slides_follow_the_rules():
     assert "speaker" in made[1].notes[0]
     assert shown[1][1:] == ["shown = 1"]
     assert "Do it." in shown[2][0]
-    assert made[2].notes == ["**Solution.** Done."]
+    assert made[2].notes == ["**Solution.**\n\nDone."]
     page = slides.convert(made, "T")
     assert page == slides.convert(slides.deck({"cells": cells}, "a", {}), "T")
     assert page.count('<aside class="notes">') == 3
+
+
+def test_each_question_has_a_slide_and_its_answers_are_notes():
+    cells = [
+        nbformat.v4.new_markdown_cell("# T: t\n\nIntro."),
+        nbformat.v4.new_code_cell('notebook.quiz("the-belt", "check")'),
+    ]
+    _, *made = slides.deck({"cells": cells}, "the-belt", {})
+    questions = quizzes.load("the-belt")["check"]
+    assert len(made) == len(questions)
+    for slide, question in zip(made, questions, strict=True):
+        shown = "".join(cell["source"] for cell in slide.cells)
+        (told,) = slide.notes
+        assert question["question"] in shown
+        for answer in question["answers"]:
+            assert answer["feedback"] not in shown
+            if "answer" in answer:
+                assert answer["answer"] in shown
+                assert answer["feedback"] in told
 
 
 def test_marks_are_read_from_notebooks(tmp_path):
