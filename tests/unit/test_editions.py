@@ -174,7 +174,7 @@ def test_each_question_has_a_slide_and_its_answers_are_notes():
         nbformat.v4.new_markdown_cell("# T: t\n\nIntro."),
         nbformat.v4.new_code_cell('notebook.quiz("the-belt", "check")'),
     ]
-    _, *made = slides.deck({"cells": cells}, "the-belt", {})
+    made = slides.deck({"cells": cells}, "the-belt", {})
     questions = quizzes.load("the-belt")["check"]
     assert len(made) == len(questions)
     for slide, question in zip(made, questions, strict=True):
