@@ -179,9 +179,9 @@ def _bibliography() -> Any:
 def _cited(key: str) -> str:
     entry = _bibliography()[key]
     people = entry.persons["author"]
-    name = " ".join(people[0].last_names).strip("{}")
+    name, *others = (" ".join(map(str, person.rich_last_names)) for person in people)
     if len(people) == 2:
-        name += " and " + " ".join(people[1].last_names).strip("{}")
+        name += f" and {others[0]}"
     return f"{name}{' et al.' if len(people) > 2 else ''}, {entry.fields['year']}"
 
 
