@@ -198,6 +198,13 @@ def test_text_can_be_read_in_both_themes(visit, page, width, theme):
     assert found.faint == []
 
 
+@pytest.mark.parametrize("page", [PAGES[0], CHAPTERS[0]])
+def test_what_a_phone_hides_can_be_read_in_the_dark(visit, page):
+    found = visit(page, 1280, "dark")  # both lists beside the text: the same on every page
+    assert found.faint == []
+    assert found.barriers == []
+
+
 @every_page
 def test_phone_shows_the_page_without_scrolling_sideways(visit, page):
     found = visit(page, 390, "dark")
