@@ -317,9 +317,10 @@ def _together(near: Sequence[_Frame], place: int, fusion: Fusion) -> Tensor:
         for number, other in enumerate(others):
             if number:  # one step further: from the neighbour that was reached last
                 last = near[others[number - 1]]
-                known = optical.warp(last.valid[None, side : side + 1].float(), flow[None])[0]
-                flow, inside = optical.compose(flow, last.flow[side])
-                valid = valid & inside & (known[0, 0] > 0.999)
+                step = torch.cat((last.flow[side], last.valid[side, None].float()))
+                further, _ = optical.warp(step[None], flow[None])  # as flow.compose does
+                flow = flow + further[0, :2]
+                valid = valid & (further[0, 2] > 0.999)  # 0 outside the picture
             neighbours.append(near[other].maps)
             flows.append(flow)
             valids.append(valid)

@@ -218,11 +218,11 @@ class BeltObject:
             uint16 (6, n, n + 1), resampled bilinearly in fixed point.
         """
         part = x % _ONE
-        padded = np.pad(self.sprite.planes, ((0, 0), (0, 0), (1, 1)))
         if not self.turn:
-            here, there = padded[:, :, 1:], padded[:, :, :-1]
-            blended = here * np.uint16(_ONE - part) + there * np.uint16(part)
-            return (blended >> 8).astype(np.uint16)
+            blended = self.sprite.framed[:, :, 1:] * np.uint16(_ONE - part)
+            blended += self.sprite.framed[:, :, :-1] * np.uint16(part)
+            blended >>= 8
+            return blended
         # Look up, for every pixel of the patch, where it was on the unturned sprite.
         angle = self.turn * frame / 4096
         cos, sin = (round(float(sine(angle + quarter)) * 2**14) for quarter in (0.25, 0.0))
@@ -491,7 +491,8 @@ class BeltClip(LabelledClip):
 
     @cached_property
     def _rendered(self) -> tuple[Tensor, Tensor]:
-        frames = np.empty((len(self), 3, *self.size), np.uint8)
+        # Channels last, as networks want them: the frame set then joins clips and turns none round.
+        frames = np.moveaxis(np.empty((len(self), *self.size, 3), np.uint8), -1, 1)
         ids = np.empty((len(self), *self.size), np.int16)
         for index in range(len(self)):
             frames[index], ids[index] = self._render(index)
@@ -529,7 +530,7 @@ class BeltClip(LabelledClip):
         picture >>= 8
         if config.noise:
             noise = Draws(_NOISE, *self._key, index).bytes(3, height, width)
-            picture += self._belt._noise[noise]
+            picture += self._belt._noise.take(noise)
         return np.clip(picture, 0, 255).astype(np.uint8), ids[view]
 
     @cached_property
@@ -550,6 +551,8 @@ def _place(
 ) -> None:
     """Composite one object into the scene (3, H, W) and the id map (H, W), in place."""
     rows, columns, patch = _seen(thing, travel, frame, (pad, pad), ids.shape)
+    if not patch.size:
+        return
     color, opacity, gloss, coverage = patch[:3], patch[3], patch[4], patch[5]
     under = scene[:, rows, columns]
     under *= np.uint16(_ONE) - opacity - (opacity >> 7)  # 255 is opaque; 255 · 256 still fits

@@ -8,6 +8,7 @@ tabulated sine are used, so that a sprite has the same bytes on every machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -58,6 +59,11 @@ class Sprite:
     def legal(self) -> bool:
         """Whether the object may stay on the belt."""
         return self.kind in _LEGAL
+
+    @cached_property
+    def framed(self) -> NDArray[np.uint16]:
+        """The planes with an empty column at each side, uint16 (6, h, w + 2)."""
+        return np.pad(self.planes, ((0, 0), (0, 0), (1, 1)))
 
 
 class _Canvas:
