@@ -83,8 +83,9 @@ lint: env
 	$(BIN)/python tools/check_notebooks.py
 	$(BIN)/python tools/claims.py
 
+# Two workers with one thread each: with two each they would wait for one another.
 unit: env
-	$(BIN)/pytest --doctest-modules tccam tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules tccam tests/unit -n 2 --dist worksteal
 
 nbval: env
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks

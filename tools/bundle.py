@@ -16,9 +16,8 @@ from typing import Any
 import yaml
 from editions import ROOT, edit_notebook, edition, output
 
-__all__ = ["NAME", "chapters", "write"]
+__all__ = ["chapters", "file_name", "write"]
 
-NAME = "tccam-notebooks.zip"
 LIBRARY = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "tccam", "results")
 WHEN = (2026, 1, 1, 0, 0, 0)  # of every file: the archive has no date of its own
 README = """\
@@ -50,6 +49,11 @@ def chapters() -> list[str]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [page["file"] for part in toc["parts"] for page in part["chapters"]]
     return [Path(file).name for file in files if file.startswith("notebooks/")]
+
+
+def file_name(name: str) -> str:
+    """The archive of an edition, whose name says whether solutions are in it."""
+    return f"tccam-notebooks{'' if name == 'student' else '-with-solutions'}.zip"
 
 
 def write(path: Path, name: str) -> None:
@@ -90,7 +94,7 @@ def _files(name: str) -> Iterator[tuple[str, bytes]]:
 def main() -> int:
     """Write the archive of the edition beside its pages."""
     name = edition()
-    path = output(name) / "_build" / NAME
+    path = output(name) / "_build" / file_name(name)
     write(path, name)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
     return 0

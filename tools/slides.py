@@ -214,6 +214,9 @@ class _Deck:
     def __init__(self, name: str, glued: dict[str, Json]) -> None:
         self.name, self.glued = f"{name}.ipynb", glued
         self.slides: list[Slide] = []
+        order = chapters()
+        self.chapter = order.index(name) + 1 if name in order else 0
+        self.exercises = 0
 
     def plain(self, text: str) -> str:
         return plain(text, self.glued, self.name)
@@ -269,7 +272,9 @@ class _Deck:
                 self.put(_prose(f"```\n{content}\n```"), CODE * (content.count("\n") + 3))
             elif kind == "exercise":
                 body = _without_options(shown)
-                self.alone(_box("", body, "exercise"), heading="Exercise")
+                self.exercises += 1  # as on the pages
+                number = f"{self.chapter}.{self.exercises}"
+                self.alone(_box("", body, "exercise"), heading=f"Exercise {number}")
                 self.slides.pop()  # its solution follows
             elif kind == "solution":
                 body = _without_options(shown)
@@ -296,13 +301,14 @@ class _Deck:
         """Each question with its options; which are right, and why, is a note."""
         for question in quizzes.load(chapter)[name]:
             options, told = [], []
-            for letter, answer in zip(ascii_lowercase, question["answers"], strict=False):
+            for letter, answer in zip(ascii_lowercase, quizzes.answers(question), strict=False):
                 right = "right" if answer.get("correct") else "wrong"
+                words = quizzes.option(answer)
                 if question["type"] != "numeric":
-                    options.append(f"**{letter}.** {answer['answer']}")
+                    options.append(f"**{letter}.** {words}")
                     told.append(f"**{letter}, {right}.** {answer['feedback']}")
                 elif answer.get("correct"):
-                    told.append(f"**{answer['value']:g}.** {answer['feedback']}")
+                    told.append(f"**{words}.** {answer['feedback']}")
             box = _box(quizzes.HEADINGS[name], question["question"], "question")
             shown = _prose("\n\n".join([box.source, *options]))
             self.alone(shown, "\n\n".join(told), "")

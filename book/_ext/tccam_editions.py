@@ -53,7 +53,7 @@ class Bundle(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """One reference, from this page to the top of the site."""
-        address = "../" * self.env.docname.count("/") + bundle.NAME
+        address = "../" * self.env.docname.count("/") + bundle.file_name(self.config.tccam_edition)
         return [nodes.reference("", self.text, refuri=address, internal=True)], []
 
 
@@ -110,7 +110,7 @@ def add_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     name = app.config.tccam_edition
-    bundle.write(Path(app.outdir) / bundle.NAME, name)
+    bundle.write(Path(app.outdir) / bundle.file_name(name), name)
     if name == "student":
         for docname in app.env.found_docs:
             path = Path(app.env.doc2path(docname))

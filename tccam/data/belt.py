@@ -377,8 +377,7 @@ class BeltClip(LabelledClip):
         flow = np.empty((2, *ids.shape))
         flow[0] = np.where(ids == _STATIC, shift[1], shift[1] + travel)
         flow[1] = shift[0]
-        for index in np.unique(ids[ids >= _FIRST_OBJECT]):
-            thing = self.objects[index - _FIRST_OBJECT]
+        for index, thing in enumerate(self.objects, _FIRST_OBJECT):
             if thing.stuck:
                 flow[0][ids == index] -= travel
             if thing.turn:
@@ -396,13 +395,17 @@ class BeltClip(LabelledClip):
 
         False where it has left the picture or lies behind another object there.
         """
+        return self.motion(source, target)[1]
+
+    def motion(self, source: int, target: int) -> tuple[Tensor, Tensor]:
+        """What :meth:`flow` and :meth:`visible` return, in one go."""
         flow = self.flow(source, target)
         height, width = self.size
         row = (torch.arange(height)[:, None] + flow[1]).round().long()
         column = (torch.arange(width) + flow[0]).round().long()
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         there = self.ids[target][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        return inside & (there == self.ids[source])
+        return flow, inside & (there == self.ids[source])
 
     @cached_property
     def objects(self) -> tuple[BeltObject, ...]:

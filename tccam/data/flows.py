@@ -301,7 +301,7 @@ def _exact(clip: BeltClip) -> Iterator[tuple[Tensor, Tensor]]:
         flow, visible = torch.zeros(2, 2, *clip.size), torch.zeros(2, *clip.size, dtype=torch.bool)
         for side, other in enumerate((t - 1, t + 1)):
             if 0 <= other < len(clip):
-                flow[side], visible[side] = clip.flow(t, other), clip.visible(t, other)
+                flow[side], visible[side] = clip.motion(t, other)
         yield flow, visible
 
 

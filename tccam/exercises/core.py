@@ -135,6 +135,8 @@ def _failure(exercise: Exercise, number: int, found: str, hint: int) -> str:
         lines[0] += f" ({number} of {len(exercise.cases)} cases hold.)"
     if shown < len(case.hints):
         lines.append(f'One more: exercises.check("{exercise.name}", …, hint={shown + 1})')
+    elif hint > shown:
+        lines.append("That was the last hint.")
     return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines)
 
 

@@ -51,8 +51,9 @@ def _together(answer: Any) -> str:
 
 
 def _twice(answer: Any) -> str:
+    returned = call(answer, 40, 4)
     try:
-        found = float(call(answer, 40, 4))
+        found = float(returned)
     except (TypeError, ValueError, RuntimeError):
         raise UnusableAnswerError("expected a number of frames") from None
     if found >= 20:

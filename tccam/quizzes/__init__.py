@@ -5,6 +5,6 @@
 is complete without its script: questions, options and folded explanations.
 """
 
-from tccam.quizzes.core import HEADINGS, TYPES, Quiz, load
+from tccam.quizzes.core import HEADINGS, TYPES, Quiz, answers, load, option
 
-__all__ = ["HEADINGS", "TYPES", "Quiz", "load"]
+__all__ = ["HEADINGS", "TYPES", "Quiz", "answers", "load", "option"]

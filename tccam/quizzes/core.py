@@ -13,7 +13,7 @@ from typing import Any
 
 from tccam.errors import TccamError
 
-__all__ = ["HEADINGS", "TYPES", "Quiz", "load"]
+__all__ = ["HEADINGS", "TYPES", "Quiz", "answers", "load", "option"]
 
 Json = dict[str, Any]
 
@@ -110,7 +110,7 @@ class Quiz:
         asked, told = [], []
         for number, question in enumerate(self.questions, 1):
             options = [
-                f"{ascii_lowercase[i]}. {_option(a)}" for i, a in enumerate(_answers(question))
+                f"{ascii_lowercase[i]}. {option(a)}" for i, a in enumerate(answers(question))
             ]
             start = f"{number}. "
             asked.append(_wrap(f"{start}{question['question']}"))
@@ -118,7 +118,7 @@ class Quiz:
                 asked.append("\n".join(_wrap(option, "    ") for option in options))
             lines = [
                 f"{option}: {_VERDICTS[bool(answer.get('correct'))]} {answer.get('feedback', '')}"
-                for option, answer in zip(options, _answers(question), strict=True)
+                for option, answer in zip(options, answers(question), strict=True)
             ]
             told.append(start + "\n".join(_wrap(line, "    ") for line in lines)[len(start) :])
         return "\n\n".join([self.heading, *asked, "Explanations", *told])
@@ -142,16 +142,24 @@ def _wrap(text: str, indent: str = "") -> str:
     )
 
 
-def _answers(question: Json) -> list[Json]:
-    """The right answers of a numeric question first: the others are what is said to a guess."""
-    answers: list[Json] = question["answers"]
+def answers(question: Json) -> list[Json]:
+    """The answers of a question in the order in which they are shown.
+
+    The right ones of a numeric question come first: the others are what is said to a guess.
+    """
+    found: list[Json] = question["answers"]
     if question["type"] == "numeric":
-        return sorted(answers, key=lambda answer: not answer.get("correct"))
-    return answers
+        return sorted(found, key=lambda answer: not answer.get("correct"))
+    return found
 
 
-def _option(answer: Json) -> str:
-    """What an answer says; for numbers, which ones it is the answer to."""
+def option(answer: Json) -> str:
+    """What an answer says; for numbers, which ones it is the answer to.
+
+    Example:
+        >>> option({"range": [0.4, 0.6]})
+        '0.4 to 0.6'
+    """
     if "answer" in answer:
         return str(answer["answer"])
     if "value" in answer:
@@ -174,12 +182,12 @@ def _rich(text: str) -> str:
 
 def _question(question: Json) -> str:
     items = []
-    for answer in _answers(question):
+    for answer in answers(question):
         correct = bool(answer.get("correct"))
         span = [answer["value"]] * 2 if "value" in answer else answer.get("range")
         data = f' data-from="{span[0]}" data-to="{span[1]}"' if span else ""
         items.append(
-            f'<li data-correct="{str(correct).lower()}"{data}><span>{_rich(_option(answer))}</span>'
+            f'<li data-correct="{str(correct).lower()}"{data}><span>{_rich(option(answer))}</span>'
             f"<details><summary>Explanation</summary><p><strong>{_VERDICTS[correct]}</strong> "
             f"{_rich(answer.get('feedback', ''))}</p></details></li>"
         )

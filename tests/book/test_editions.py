@@ -118,7 +118,8 @@ def everything(site):
     for path in site.rglob("*"):
         if path.suffix in editions.TEXTS and "vendor" not in path.parts:
             text += path.read_text(encoding="utf-8")
-    with zipfile.ZipFile(site / bundle.NAME) as archive:
+    (path,) = site.glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith(editions.TEXTS):
                 text += archive.read(name).decode()
@@ -180,16 +181,19 @@ def test_pages_and_buttons_of_an_edition(built):
 
 def test_archive_is_linked_and_there(built):
     for name in editions.EDITIONS:
-        assert f'href="../{bundle.NAME}"' in (built(name) / "book" / "how-to.html").read_text()
-        assert (built(name) / bundle.NAME).is_file()
+        file = bundle.file_name(name)
+        assert f'href="../{file}"' in (built(name) / "book" / "how-to.html").read_text()
+        assert (built(name) / file).is_file()
+        assert ("solutions" in file) == (name != "student")
 
 
 def test_real_book_offers_the_archive():
     if not (SITE / "index.html").is_file():
         pytest.fail("there is no built book: run make html first", pytrace=False)
+    file = bundle.file_name("self-study")
     for page in ("index", "how-to-use"):
-        assert f'href="../{bundle.NAME}"' in (SITE / "book" / f"{page}.html").read_text()
-    with zipfile.ZipFile(SITE / bundle.NAME) as archive:
+        assert f'href="../{file}"' in (SITE / "book" / f"{page}.html").read_text()
+    with zipfile.ZipFile(SITE / file) as archive:
         assert archive.testzip() is None
         names = set(archive.namelist())
     assert {f"tccam-notebooks/notebooks/{name}.ipynb" for name in CHAPTERS} <= names

@@ -154,9 +154,9 @@ def test_slides_follow_the_rules():
             "```{exercise}\n:label: ex-a\n\nDo it.\n```\n\n```{solution} ex-a\n\nDone.\n```\n"
         ),
     ]
-    made = slides.deck({"cells": cells}, "a", {})
+    made = slides.deck({"cells": cells}, "puzzle-tiling", {})
     shown = [[cell["source"] for cell in slide.cells] for slide in made]
-    assert [slide.heading for slide in made] == ["T: t", "One", "Exercise"]
+    assert [slide.heading for slide in made] == ["T: t", "One", "Exercise 4.1"]
     assert "Why?" in shown[0][0]
     assert "Intro." in made[0].notes
     assert shown[1][0].endswith("slide, yes.")
@@ -165,7 +165,7 @@ def test_slides_follow_the_rules():
     assert "Do it." in shown[2][0]
     assert made[2].notes == ["**Solution.**\n\nDone."]
     page = slides.convert(made, "T")
-    assert page == slides.convert(slides.deck({"cells": cells}, "a", {}), "T")
+    assert page == slides.convert(slides.deck({"cells": cells}, "puzzle-tiling", {}), "T")
     assert page.count('<aside class="notes">') == 3
 
 
@@ -199,10 +199,12 @@ def test_marks_are_read_from_notebooks(tmp_path):
         return nbformat.v4.new_notebook(cells=cells)
 
     right = handed_in("✗ puzzle.tile: not yet.", "✓ puzzle.tile: right in all 4 cases.")
-    assert grade.marks(right) == {"puzzle.tile": "✓"}
+    assert grade.marks(right) == {"puzzle.tile": ("✓", "right in all 4 cases.")}
     (tmp_path / "in").mkdir()
     nbformat.write(right, tmp_path / "in" / "a.ipynb")
     nbformat.write(handed_in("○ puzzle.tile: nothing"), tmp_path / "in" / "b.ipynb")
+    wrong = handed_in("✗ puzzle.loss: not yet. It is the\n    inverse of tile.\nFound: no")
+    nbformat.write(wrong, tmp_path / "in" / "d.ipynb")
     (tmp_path / "in" / "c.ipynb").write_text("no notebook")
     command = [sys.executable, str(ROOT / "tools" / "grade.py"), str(tmp_path / "in")]
     done = subprocess.run(
@@ -212,17 +214,40 @@ def test_marks_are_read_from_notebooks(tmp_path):
         check=True,
     )
     rows = (tmp_path / "marks.csv").read_text(encoding="utf-8").splitlines()
-    assert rows == ["notebook,right,puzzle.tile", "a.ipynb,1,✓", "b.ipynb,0,○", "c.ipynb,0,"]
+    assert rows == [
+        "notebook,right,puzzle.tile,puzzle.loss",
+        "a.ipynb,1,✓,",
+        "b.ipynb,0,○,",
+        "c.ipynb,0,,",
+        "d.ipynb,0,,✗",
+    ]
     assert "c.ipynb: cannot be read" in done.stderr
+    shown = done.stdout.splitlines()
+    assert len({line.index(sign) for line, sign in zip(shown[1:3], "✓○", strict=True)}) == 1
+    assert shown[-1] == "d.ipynb: puzzle.loss: not yet. It is the inverse of tile."
 
 
 def test_marks_can_be_taken_from_a_run(tmp_path):
-    cell = nbformat.v4.new_code_cell(
-        "from tccam import exercises, puzzle\nexercises.check('puzzle.tile', puzzle.tile)"
+    sources = (
+        "1 / 0",
+        "from tccam import exercises, puzzle\nexercises.check('puzzle.tile', puzzle.tile)\n'more'",
+        "print('✓ puzzle.loss: right in all 4 cases.')  # check(",
+        "from tccam.exercises import check\ncheck('puzzle.loss', lambda *_: 1)\n'more'",
     )
-    broken = nbformat.v4.new_code_cell("1 / 0")
-    forged = nbformat.v4.new_notebook(cells=[broken, cell])
-    assert grade.marks(grade.ran(forged, tmp_path, 60)) == {"puzzle.tile": "✓"}
+    forged = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+    found = grade.ran(forged, tmp_path, 60)
+    assert {exercise: mark.sign for exercise, mark in found.items()} == {
+        "puzzle.tile": "✓",
+        "puzzle.loss": "✗",
+    }
+    assert found["puzzle.loss"].words.startswith("not yet. ")
+
+
+def test_a_notebook_without_the_library_is_no_zero(tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    (tmp_path / "tccam.py").write_text("raise ImportError")
+    with pytest.raises(RuntimeError, match="tccam cannot be imported"):
+        grade.ran(notebook, tmp_path, 60)
 
 
 def test_lessons_take_the_minutes_that_they_say():

@@ -76,6 +76,16 @@ def test_every_exercise_is_in_one_chapter():
     assert sorted(name for _, name, _ in calls()) == sorted(CATALOG)
 
 
+def test_nothing_handed_in_is_not_judged():
+    """Every stub of the book, as it is handed out."""
+    for chapter, cells in chapters().items():
+        for cell in cells:
+            if cell["cell_type"] == "code" and "exercises.check(" in "".join(cell["source"]):
+                (output,) = cell["outputs"]
+                said = "".join(output["data"]["text/plain"])
+                assert said.startswith("○ "), (chapter, said)
+
+
 def test_every_chapter_grades_two_answers():
     graded = [chapter for chapter, _, _ in calls()]
     assert {c: graded.count(c) for c in chapters() if graded.count(c) < 2} == {}
