@@ -71,11 +71,10 @@ def resize(
                 f"{-(-height // stride)}×{-(-width // stride)} cells from {height}×{width} pixels; "
                 f"got {size}"
             )
-        rows = torch.arange(0, height, stride, device=flow.device)
-        columns = torch.arange(0, width, stride, device=flow.device)
-        rows = (height - 1 - rows).flip(0) if mirrored[0] else rows
-        columns = (width - 1 - columns).flip(0) if mirrored[1] else columns
-        return flow[..., rows[:, None], columns] / stride
+        top, left = (
+            (n - 1) % stride if m else 0 for n, m in zip((height, width), mirrored, strict=True)
+        )
+        return flow[..., top::stride, left::stride] / stride
     batch = flow if flow.ndim == 4 else flow[None]
     small = F.interpolate(batch, size, mode="bilinear", align_corners=False)
     scale = torch.tensor([size[1] / width, size[0] / height], dtype=flow.dtype, device=flow.device)
