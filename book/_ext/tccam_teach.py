@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,11 @@ def _distractors(questions: list[dict[str, Any]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Words without markup, for a cell of a table."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    """Words for a cell of a table, whose only markup is `code`."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    words = (re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", part) for part in parts[::2])
+    code = (part.replace("|", "\\|") for part in parts[1::2])
+    return "".join(chain.from_iterable(zip_longest(words, code, fillvalue="")))
 
 
 def _cell(text: str) -> str:

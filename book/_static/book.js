@@ -71,13 +71,25 @@
       button.setAttribute("aria-label", `Color mode: ${MODES[mode] ?? MODES.auto}`);
     }
   };
-  // Code that is wider than its box can be scrolled by keys, also when it was folded at first.
+  // What is wider than its box fades at the side where it goes on (custom.css). Code can be scrolled
+  // by keys, also when it was folded at first; of tables the theme takes care.
+  const SCROLLS = ".bd-article pre, .bd-article .pst-scrollable-table-container, .bd-article div.math";
+  const fade = (box) => {
+    const room = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("goes-on", room > 1 && box.scrollLeft < room - 1);
+  };
   const reachable = new ResizeObserver((boxes) => {
-    for (const { target } of boxes) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+    for (const { target } of boxes) {
+      if (target.matches("pre")) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+      fade(target);
+    }
   });
   const start = () => {
     nameThings();
-    for (const pre of document.querySelectorAll(".bd-article pre")) reachable.observe(pre);
+    for (const box of document.querySelectorAll(SCROLLS)) {
+      reachable.observe(box);
+      box.addEventListener("scroll", () => fade(box), { passive: true });
+    }
     nameMode();
     new MutationObserver(nameMode).observe(document.documentElement, {
       attributeFilter: ["data-mode"],

@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TccamError, OSError) as error:
         print("tccam:", " ".join(str(error).split("\n")), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Up to Python 3.11 one that falls into the making of a class, on import, comes wrapped.
+        if not any(isinstance(e, KeyboardInterrupt) for e in (error, error.__cause__)):
+            raise
         print(
             "tccam: interrupted; the same command goes on where the last part was saved",
             file=sys.stderr,

@@ -146,6 +146,11 @@ def answers(question: Json) -> list[Json]:
     """The answers of a question in the order in which they are shown.
 
     The right ones of a numeric question come first: the others are what is said to a guess.
+
+    Example:
+        >>> guess, right = {"feedback": "More."}, {"value": 9, "correct": True}
+        >>> answers({"type": "numeric", "answers": [guess, right]})[0]["value"]
+        9
     """
     found: list[Json] = question["answers"]
     if question["type"] == "numeric":

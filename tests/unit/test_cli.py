@@ -605,3 +605,17 @@ class TestCompletion:
         )
         done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
         assert sorted(done.stdout.split()) == sorted(found)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_ctrl_c_is_no_traceback_where_a_class_is_made(wrapped, monkeypatch, capsys):
+    """``__set_name__`` wraps what is raised in it, up to Python 3.11."""
+
+    def check(_arguments):
+        if not wrapped:
+            raise KeyboardInterrupt
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(data, "_check", check)
+    assert main(["data", "check", "."]) == 130
+    assert capsys.readouterr().err.startswith("tccam: interrupted")
