@@ -59,6 +59,8 @@ def file_name(name: str) -> str:
 def write(path: Path, name: str) -> None:
     """Write the archive of an edition."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for other in ("student", "teacher"):  # an archive of another edition does not stay behind
+        path.with_name(file_name(other)).unlink(missing_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for place, content in sorted(_files(name)):
             entry = zipfile.ZipInfo(f"tccam-notebooks/{place}", WHEN)

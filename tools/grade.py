@@ -23,8 +23,8 @@ __all__ = ["Mark", "marks", "ran"]
 
 VERDICT = re.compile(r"^([✓✗○]) ([a-z]+\.[a-z-]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 KIND = "application/vnd.tccam.verdict+json"
-#: Runs before a notebook's own cells: every check then says what it found under a word that the
-#: notebook does not know, so that a text which looks like a verdict counts for nothing.
+#: Runs before a notebook's own cells: every check then says what it found under a word that
+#: nobody knows beforehand, so that a text which looks like a verdict counts for nothing.
 WITNESS = f"""\
 def _witness(check):
     def checked(*arguments, **options):
@@ -96,7 +96,7 @@ def ran(notebook: Any, folder: Path, limit: int) -> dict[str, Mark]:
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
-    if witness.outputs:
+    if any(output.output_type == "error" for output in witness.outputs):
         raise RuntimeError("tccam cannot be imported in its kernel")
     return marks(notebook, word)
 

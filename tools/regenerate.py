@@ -178,9 +178,9 @@ def _execute(
     source: Path, target: Path, parameters: dict[str, Any], environment: dict[str, str]
 ) -> Measured | str:
     """Run a notebook under papermill; a failure comes back as text for the chapter's author."""
+    os.environ.clear()  # a server's child has the server's
+    os.environ.update(environment)
     import papermill  # noqa: PLC0415 - slow to import, and only the child needs it
-
-    os.environ.update(environment)  # a server's child has the server's
 
     if parameters and (unknown := parameters.keys() - papermill.inspect_notebook(source)):
         return f"it has no parameter {', '.join(sorted(unknown))}"

@@ -330,7 +330,7 @@ class BeltClip(LabelledClip):
 
     @property
     def frames(self) -> Tensor:
-        """All frames, uint8 (T, 3, H, W), RGB."""
+        """All frames, uint8 (T, 3, H, W), RGB; channels last in memory."""
         return self._rendered[0]
 
     @property

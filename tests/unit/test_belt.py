@@ -318,3 +318,13 @@ def test_draws_are_the_recorded_words() -> None:
     assert draws.bytes(4).tolist() == [144, 185, 201, 246]
     assert draws.uniform(0, 1) == 0.1110146366693816
     assert sorted(Draws(1).shuffled(5)) == list(range(5))
+
+
+@pytest.mark.parametrize("changes", [{}, {"rotation": 8.0}, {"stuck": 1}, {"shake": 2}])
+def test_motion_is_flow_and_visibility(changes):
+    clip = SyntheticBelt(BeltConfig(frames=12, lead_in=0, train=1, **changes)).train[0]
+    for source, target in ((3, 4), (4, 3), (-1, 5)):
+        flow, visible = clip.motion(source, target)
+        assert torch.equal(flow, clip.flow(source, target))
+        assert torch.equal(visible, clip.visible(source, target))
+        assert visible.any()

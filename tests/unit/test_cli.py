@@ -619,3 +619,12 @@ def test_ctrl_c_is_no_traceback_where_a_class_is_made(wrapped, monkeypatch, caps
     monkeypatch.setattr(data, "_check", check)
     assert main(["data", "check", "."]) == 130
     assert capsys.readouterr().err.startswith("tccam: interrupted")
+
+
+def test_another_error_at_run_time_is_not_taken_for_ctrl_c(monkeypatch):
+    def check(_arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(data, "_check", check)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["data", "check", "."])
