@@ -250,6 +250,13 @@ def test_a_notebook_without_the_library_is_no_zero(tmp_path):
         grade.ran(notebook, tmp_path, 60)
 
 
+def test_a_warning_at_import_costs_no_marks(tmp_path):
+    (tmp_path / "tccam.py").write_text(
+        "import sys\nsys.stderr.write('slow')\nclass exercises:\n    check = print\n"
+    )
+    assert grade.ran(nbformat.v4.new_notebook(), tmp_path, 60) == {}
+
+
 def test_lessons_take_the_minutes_that_they_say():
     text = (ROOT / "book" / "teach" / "lessons.md").read_text(encoding="utf-8")
     plans = text.split("\n```{tccam-chapter} ")[1:]
